@@ -1,0 +1,26 @@
+"""What all tests share: where the reference data is, and a ROS domain of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Child processes inherit these. A domain of its own keeps a test run apart from a robot, and from
+# another test run, on the same machine (0 to 101 are safe on every platform).
+os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+os.environ.setdefault('FASTDDS_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds.xml'))
+os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds.xml'))
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """Return the folder with the reference vectors and the real video, or skip."""
+    path = ROOT.parent / 'shared'
+    if not (path / 'conformance').is_dir():
+        pytest.skip(f'the reference data is not at {path}')
+    return path
