@@ -6,13 +6,13 @@ colcon never reads this file (package.xml says ament_cmake).
 
 from __future__ import annotations
 
+import hashlib
 import os
-from pathlib import Path
 import shutil
 import subprocess
 import sys
 import sysconfig
-from tempfile import TemporaryDirectory
+from pathlib import Path
 
 from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
@@ -21,9 +21,20 @@ ROOT = Path(__file__).resolve().parent
 
 
 def _cmake(*arguments: str | Path) -> None:
-    # The ament resource index is looked up through this variable, which a wheel does not set.
-    environment = {**os.environ, 'AMENT_PREFIX_PATH': sys.prefix}
+    environment = {
+        **os.environ,
+        # The ament resource index is looked up through this variable, which a wheel does not set.
+        'AMENT_PREFIX_PATH': sys.prefix,
+        # CMake and Ninja may be wheels of the same environment, which need not be activated.
+        'PATH': os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]),
+    }
     subprocess.run(['cmake', *map(str, arguments)], check=True, env=environment)
+
+
+def _work_directory() -> Path:
+    """Return a folder of this checkout and this environment: two of them can share neither."""
+    key = hashlib.sha256(f'{ROOT}\n{sys.prefix}'.encode()).hexdigest()[:8]
+    return ROOT / 'build' / f'pip-{Path(sys.prefix).name}-{key}'
 
 
 def _install_with_cmake(build: Path, prefix: Path) -> None:
@@ -52,10 +63,9 @@ class BuildWithCMake(build_py):
 
     def run(self) -> None:
         """Fill build_lib and the distribution's data_files."""
-        self._staging = TemporaryDirectory(prefix='stmask_ros_')
-        staging = Path(self._staging.name)
-        prefix = staging / 'prefix'
-        _install_with_cmake(staging / 'build', prefix)
+        prefix = _work_directory() / 'prefix'
+        shutil.rmtree(prefix, ignore_errors=True)
+        _install_with_cmake(_work_directory() / 'cmake', prefix)
         target = Path(self.build_lib)
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(_site_packages(prefix) / 'stmask_ros', target / 'stmask_ros')
