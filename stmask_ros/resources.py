@@ -1,28 +1,24 @@
-"""Where the package's own files (config, launch, model) are. No ROS."""
+"""Where the files that come with the package are: models, configuration."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+PACKAGE = 'stmask_ros'
 
 
 def share_directory() -> Path:
     """
-    Return the folder that holds config/, launch/ and model/.
+    Return the folder that holds model/, config/ and launch/.
 
-    In a checkout that is its root; installed (by colcon, or by pip), share/stmask_ros of the
-    prefix that this module was installed below.
-    Raises FileNotFoundError if this module was copied somewhere without those files.
+    That is the checkout when run from one, else share/stmask_ros of the installation. Raises
+    FileNotFoundError if neither is there.
     """
-    checkout = _PACKAGE.parent
-    if (checkout / 'package.xml').is_file() and (checkout / 'config').is_dir():
-        return checkout
-    for prefix in _PACKAGE.parents:
-        share = prefix / 'share' / 'stmask_ros'
-        if (share / 'package.xml').is_file():
-            return share
+    for parent in Path(__file__).resolve().parents:
+        for candidate in (parent, parent / 'share' / PACKAGE):
+            if (candidate / 'package.xml').is_file() and (candidate / 'model').is_dir():
+                return candidate
     raise FileNotFoundError(
-        f'no share/stmask_ros above {_PACKAGE}: the package was not installed whole. '
-        'Build it with colcon, or with `pip install --no-build-isolation .`'
+        f'the files of {PACKAGE} (model/, config/) are not beside {Path(__file__).parent}; '
+        'install the package, or run from its checkout'
     )

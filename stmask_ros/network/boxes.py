@@ -1,0 +1,93 @@
+"""
+Boxes, priors and their coding (specification, section 7).
+
+A box is (x_min, y_min, x_max, y_max), a prior (center x, center y, width, height), both as
+fractions of the padded network input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+CENTER_VARIANCE = 0.1
+SIZE_VARIANCE = 0.2
+
+
+@lru_cache(maxsize=8)
+def priors(
+    level_sizes: tuple[tuple[int, int], ...],
+    shapes: tuple[tuple[float, float], ...],
+    device: torch.device,
+) -> Tensor:
+    """
+    Return the priors [anchors, 4] of all levels, in the order (level, y, x, shape).
+
+    level_sizes: (height, width) of the levels [cells]; shapes: (height, width) [cells].
+    """
+    levels = []
+    for height, width in level_sizes:
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
+        center_y, center_x = torch.meshgrid(y, x, indexing='ij')
+        center = torch.stack((center_x, center_y), -1).unsqueeze(2)
+        size = torch.tensor([(w / width, h / height) for h, w in shapes], device=device)
+        center, size = torch.broadcast_tensors(center, size)
+        levels.append(torch.cat((center, size), -1).reshape(-1, 4))
+    return torch.cat(levels)
+
+
+def decode(deltas: Tensor, reference: Tensor) -> Tensor:
+    """Apply deltas [..., 4] to priors [..., 4]; return boxes [..., 4], not clipped."""
+    center = reference[..., :2] + CENTER_VARIANCE * deltas[..., :2] * reference[..., 2:]
+    size = reference[..., 2:] * torch.exp(SIZE_VARIANCE * deltas[..., 2:])
+    top_left = center - size / 2
+    return torch.cat((top_left, top_left + size), -1)
+
+
+def encode(boxes: Tensor, reference: Tensor) -> Tensor:
+    """Return the deltas [..., 4] that decode() turns into these boxes [..., 4]."""
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2 - reference[..., :2]
+    size = boxes[..., 2:] - boxes[..., :2]
+    return torch.cat(
+        (
+            center / (CENTER_VARIANCE * reference[..., 2:]),
+            torch.log(size / reference[..., 2:]) / SIZE_VARIANCE,
+        ),
+        -1,
+    )
+
+
+def center_size(boxes: Tensor) -> Tensor:
+    """Return boxes [..., 4] in the form of priors [..., 4]."""
+    return torch.cat(
+        ((boxes[..., 2:] + boxes[..., :2]) / 2, boxes[..., 2:] - boxes[..., :2]), -1
+    )
+
+
+def box_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the IoU [A, B] of boxes [A, 4] and [B, 4]; they may reach outside the image."""
+    top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
+    area_a = (a[:, 2:] - a[:, :2]).prod(-1)
+    area_b = (b[:, 2:] - b[:, :2]).prod(-1)
+    return intersection / (area_a[:, None] + area_b[None, :] - intersection)
+
+
+def to_cells(boxes: Tensor, size: Sequence[int], padding: float = 0.0) -> Tensor:
+    """
+    Scale boxes [N, 4] to a map of size (height, width), ordered, and clamped on one side each.
+
+    The lower edges are clamped at 0 only and the upper ones at the size only, as in the released
+    code: a box wholly outside comes out inverted.
+    """
+    height, width = size
+    scaled = boxes * boxes.new_tensor((width, height, width, height))
+    low = torch.minimum(scaled[:, :2], scaled[:, 2:]) - padding
+    high = torch.maximum(scaled[:, :2], scaled[:, 2:]) + padding
+    high = torch.minimum(high, high.new_tensor((width, height)))
+    return torch.cat((low.clamp(min=0), high), -1)

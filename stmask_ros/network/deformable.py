@@ -1,0 +1,109 @@
+"""Deformable convolution, with a path for the CPU that is not scalar."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+
+def deformable_convolution(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int = 1,
+    padding: tuple[int, int] = (0, 0),
+    modulation: Tensor | None = None,
+) -> Tensor:
+    """
+    Convolve x [B, C, H, W] at displaced taps; the semantics of torchvision.ops.deform_conv2d.
+
+    offset: [B, 2 * taps, H', W'], (dy, dx) interleaved per tap, taps row by row [cells].
+    weight: [out, C, kernel height, kernel width].
+    modulation: [B, taps, H', W'] factors of the taps, or None.
+    Returns [B, out, H', W'].
+    """
+    if x.is_cuda or torch.is_grad_enabled():
+        return deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
+    return _gather_and_multiply(x, offset, weight, bias, stride, padding, modulation)
+
+
+def _gather_and_multiply(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    modulation: Tensor | None,
+) -> Tensor:
+    # A bilinear sample is a weighted sum of four rows of the [cells, C] map: an embedding bag,
+    # whose kernel is vectorised over C. The convolution is then one matrix product.
+    batch, channels, height, width = x.shape
+    out_channels, _, kernel_height, kernel_width = weight.shape
+    out_height, out_width = offset.shape[-2:]
+    taps = kernel_height * kernel_width
+    tap = torch.arange(taps, device=x.device)
+    row = torch.arange(out_height, device=x.device) * stride - padding[0]
+    column = torch.arange(out_width, device=x.device) * stride - padding[1]
+    offset = offset.view(batch, taps, 2, out_height, out_width).permute(0, 3, 4, 1, 2)
+    y = offset[..., 0] + (row[:, None, None] + tap // kernel_width)
+    x_position = offset[..., 1] + (column[:, None] + tap % kernel_width)
+    factor = None if modulation is None else modulation.permute(0, 2, 3, 1)
+    index, corner_weight = _corners(y, x_position, factor, height, width)
+    table = x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    index += (torch.arange(batch, device=x.device) * height * width).view(batch, 1, 1, 1, 1)
+    samples = F.embedding_bag(
+        index.view(-1, 4), table, mode='sum', per_sample_weights=corner_weight.view(-1, 4)
+    )
+    kernel = weight.permute(2, 3, 1, 0).reshape(taps * channels, out_channels)
+    samples = samples.view(-1, taps * channels)
+    out = samples @ kernel if bias is None else torch.addmm(bias, samples, kernel)
+    return out.view(batch, out_height, out_width, out_channels).permute(0, 3, 1, 2)
+
+
+def _corners(
+    y: Tensor, x: Tensor, factor: Tensor | None, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    # Cell indices and bilinear weights of the four corners [..., 4]; weight 0 outside the map.
+    top, left = y.floor(), x.floor()
+    dy, dx = y - top, x - left
+    rows = torch.stack((top, top, top + 1, top + 1), -1)
+    columns = torch.stack((left, left + 1, left, left + 1), -1)
+    weights = torch.stack(((1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx), -1)
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    weights = torch.where(inside, weights, 0.0)
+    if factor is not None:
+        weights = weights * factor.unsqueeze(-1)
+    # Clamped before the cast: the integer of a huge or undefined position is not defined.
+    rows = rows.nan_to_num(0).clamp(0, height - 1).long()
+    columns = columns.nan_to_num(0).clamp(0, width - 1).long()
+    return rows * width + columns, weights
+
+
+class ModulatedDeformableConv2d(nn.Module):
+    """
+    A 3x3 deformable convolution that predicts its own offsets and modulation (DCNv2).
+
+    Specification, section 3. [B, C, H, W] -> [B, out, H / stride, W / stride].
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        """Create the layer; its offsets start at zero and its modulation at one half."""
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.conv_offset_mask = nn.Conv2d(in_channels, 27, 3, stride, 1)
+        nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
+        nn.init.zeros_(self.conv_offset_mask.weight)
+        nn.init.zeros_(self.conv_offset_mask.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve."""
+        offset, logits = self.conv_offset_mask(x).split((18, 9), dim=1)
+        return deformable_convolution(
+            x, offset, self.weight, self.bias, self.stride, (1, 1), logits.sigmoid()
+        )

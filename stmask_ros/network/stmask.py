@@ -1,0 +1,95 @@
+"""STMask: one frame in, dense predictions and prototypes out, and a net that joins two frames."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stmask_ros.network.backbone import build_backbone
+from stmask_ros.network.boxes import priors
+from stmask_ros.network.config import STMaskConfig
+from stmask_ros.network.fpn import FeaturePyramid
+from stmask_ros.network.heads import HeadOutput, PredictionHead
+from stmask_ros.network.prototypes import PrototypeNet
+from stmask_ros.network.temporal_fusion import TemporalFeatures, TemporalNet, fuse, pool_regions
+
+
+class Predictions(NamedTuple):
+    """
+    The network's view of a batch of single frames; intermediate maps are kept for who looks.
+
+    stages: C3, C4, C5. pyramid: P3 to P7. head: dense predictions, see HeadOutput.
+    priors: [A, 4], see boxes.priors. prototypes: [B, H / 4, W / 4, prototypes], none negative.
+    temporal: what the next frame's temporal fusion needs of this one.
+    """
+
+    stages: tuple[Tensor, ...]
+    pyramid: list[Tensor]
+    head: HeadOutput
+    priors: Tensor
+    prototypes: Tensor
+    temporal: TemporalFeatures
+
+
+class STMask(nn.Module):
+    """The network of a configuration. Parameters are named as in the released checkpoints."""
+
+    def __init__(self, config: STMaskConfig) -> None:
+        """Create the network with random weights."""
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config)
+        self.proto_net = PrototypeNet(config.channels, config.num_prototypes)
+        self.fpn = FeaturePyramid(self.backbone.out_channels, config.channels)
+        self.prediction_layers = nn.ModuleList([PredictionHead(config)])
+        self.TemporalNet: TemporalNet | None = None
+        if config.temporal_fusion:
+            self.TemporalNet = TemporalNet(
+                config.correlation_patch**2 + 2 * config.channels,
+                config.temporal_channels,
+                config.num_prototypes,
+            )
+
+    def forward(self, images: Tensor) -> Predictions:
+        """images: float [B, 3, H, W], normalised RGB, H and W multiples of 32."""
+        stages = self.backbone(images)
+        pyramid = self.fpn(stages)
+        head: HeadOutput = self.prediction_layers[0](pyramid)
+        level = self.config.correlation_level
+        return Predictions(
+            stages,
+            pyramid,
+            head,
+            priors(head.level_sizes, self.config.anchor_shapes, images.device),
+            self.proto_net(pyramid[0]),
+            TemporalFeatures(pyramid[level], head.upfeatures[level]),
+        )
+
+    def propagate(
+        self, previous: TemporalFeatures, current: TemporalFeatures, boxes: Tensor, frames: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Predict how N objects change from the previous frames to the current ones.
+
+        boxes: [N, 4] in the previous frame; frames: int64 [N], the row of the batch.
+        Returns box deltas [N, 4] and coefficient deltas [N, prototypes] (equations 10 to 13).
+        Raises RuntimeError if the configuration has no temporal fusion.
+        """
+        if self.TemporalNet is None:
+            raise RuntimeError('this configuration has no temporal fusion')
+        joint = fuse(previous, current, self.config.correlation_patch)
+        deltas: tuple[Tensor, Tensor] = self.TemporalNet(pool_regions(joint, boxes, frames))
+        return deltas
+
+
+def initialise(network: STMask, seed: int = 0) -> None:
+    """Give every convolution and linear layer Xavier weights and zero biases, from a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)

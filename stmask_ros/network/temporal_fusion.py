@@ -1,0 +1,102 @@
+"""Temporal fusion: carry objects from the previous frame to this one (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from stmask_ros.network.boxes import to_cells
+
+ROI_SIZE = 7
+
+
+@dataclass(frozen=True)
+class TemporalFeatures:
+    """
+    What temporal fusion needs to know of a frame; of one pyramid level, stride 16 as released.
+
+    pyramid: [B, channels, H, W], correlated with the other frame's.
+    upfeature: [B, channels, H, W], concatenated.
+    """
+
+    pyramid: Tensor
+    upfeature: Tensor
+
+    def row(self, index: int) -> TemporalFeatures:
+        """Return the features of one frame of the batch, [1, channels, H, W]."""
+        chosen = slice(index, index + 1)
+        return TemporalFeatures(self.pyramid[chosen].clone(), self.upfeature[chosen].clone())
+
+
+@lru_cache(maxsize=8)
+def _displaced_cells(height: int, width: int, patch: int, device: torch.device) -> Tensor:
+    # [patch * patch, height * width] cells of a map padded by patch // 2, row-major
+    padded_width = width + 2 * (patch // 2)
+    shift = torch.arange(patch, device=device)
+    shifts = (shift[:, None] * padded_width + shift).view(-1, 1)
+    cells = torch.arange(height, device=device)[:, None] * padded_width
+    cells = (cells + torch.arange(width, device=device)).view(1, -1)
+    return shifts + cells
+
+
+def correlate(previous: Tensor, current: Tensor, patch: int) -> Tensor:
+    """
+    Correlate each cell of one map with a square around it in another.
+
+    previous, current: [B, C, H, W]. Returns [B, patch * patch, H, W], displacements row by row;
+    zero outside the map; divided by C; through a leaky ReLU of slope 0.1.
+    """
+    batch, channels, height, width = previous.shape
+    reach = patch // 2
+    padded = F.pad(current, (reach,) * 4).flatten(2)
+    # All pairs by one matrix product, of which a band is kept: faster than patch * patch passes.
+    pairs = torch.bmm(padded.transpose(1, 2), previous.flatten(2))
+    index = _displaced_cells(height, width, patch, previous.device)
+    band = pairs.gather(1, index.expand(batch, -1, -1)) / channels
+    return F.leaky_relu(band, 0.1).view(batch, patch * patch, height, width)
+
+
+def fuse(previous: TemporalFeatures, current: TemporalFeatures, patch: int) -> Tensor:
+    """Return the joint features [B, patch * patch + 2 * channels, H, W] of two frames."""
+    correlation = correlate(previous.pyramid, current.pyramid, patch)
+    return F.relu(torch.cat((correlation, previous.upfeature, current.upfeature), 1))
+
+
+def pool_regions(features: Tensor, boxes: Tensor, frames: Tensor) -> Tensor:
+    """
+    Pool the features in each box.
+
+    features: [B, C, H, W]; boxes: [N, 4] fractions of the padded input; frames: int64 [N], the
+    row of features each box lies in. Returns [N, C, 7, 7].
+    """
+    cells = to_cells(boxes, features.shape[-2:])
+    rois = torch.cat((frames.to(cells.dtype).unsqueeze(1), cells), 1)
+    pooled: Tensor = roi_align(features, rois, ROI_SIZE, aligned=True)
+    return pooled
+
+
+class TemporalNet(nn.Module):
+    """From an object's pooled joint features to the change of its box and coefficients."""
+
+    def __init__(
+        self, in_channels: int, channels: tuple[int, int, int], num_prototypes: int
+    ) -> None:
+        """channels: of the three convolutions."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.conv2 = nn.Conv2d(channels[0], channels[1], 3, padding=1)
+        self.conv3 = nn.Conv2d(channels[1], channels[2], 3, padding=1)
+        self.fc = nn.Linear(channels[2], 4)
+        self.fc_coeff = nn.Linear(channels[2], num_prototypes)
+
+    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, in_channels, 7, 7] -> box deltas [N, 4], coefficient deltas [N, prototypes]."""
+        x = F.relu(self.conv1(regions))
+        x = F.relu(self.conv2(x))
+        x = F.relu(self.conv3(x)).mean((2, 3))
+        return self.fc(x), self.fc_coeff(x)
