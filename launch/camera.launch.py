@@ -1,0 +1,293 @@
+"""
+Start a camera and the segmenter, and take the segmenter to its active state.
+
+The built-in clip, a webcam, and a camera driver that runs already:
+
+    ros2 launch stmask_ros camera.launch.py
+    ros2 launch stmask_ros camera.launch.py source:=device:0
+    ros2 launch stmask_ros camera.launch.py image_topic:=/front/image_raw
+
+An argument that is left empty does not touch the value in the parameter file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessStart
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ProcessStarted
+from launch.logging import get_logger
+from launch.substitutions import LaunchConfiguration
+from launch.utilities.type_utils import coerce_to_type
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from lifecycle_msgs.msg import Transition
+
+from stmask_ros.node.transport import use_large_message_profile
+
+CONFIG = Path(__file__).resolve().parent.parent / 'config'
+
+# The arguments that set a parameter of the same name.
+CAMERA_PARAMETERS = {
+    'source': str,
+    'rate': float,
+    'loop': bool,
+    'stamps': str,
+    'bag_topic': str,
+    'wait_for_subscriber': bool,
+    'use_sim_time': bool,
+}
+SEGMENTER_PARAMETERS = {
+    'image_transport': str,
+    'model': str,
+    'device': str,
+    'score_threshold': float,
+    'use_sim_time': bool,
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and what they start."""
+    return LaunchDescription([
+        *_general_arguments(),
+        *_camera_arguments(),
+        *_segmenter_arguments(),
+        OpaqueFunction(function=_start),
+    ])
+
+
+def _general_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        _argument('namespace', 'Namespace of all nodes and of every relative topic name.'),
+        _argument(
+            'params_file', 'YAML file with the parameters of both nodes.',
+            str(CONFIG / 'stmask.yaml'),
+        ),
+        _argument('use_sim_time', 'Take the time from /clock: true or false.'),
+        _argument(
+            'log_level', 'Least severity the nodes log.',
+            'info', ['debug', 'info', 'warn', 'error', 'fatal'],
+        ),
+        _argument(
+            'rviz', 'Show the camera image and the overlay in RViz: true or false.', 'false',
+        ),
+    ]
+
+
+def _camera_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        _argument(
+            'camera', 'Start the camera node: true or false. Empty: only if no image_topic is '
+            'given.',
+        ),
+        _argument(
+            'source', 'What the camera node plays: device:0, a video file, a folder of images or '
+            'a bag. Empty: as in params_file, which plays the built-in clip.',
+        ),
+        _argument('rate', "Images a second. 0.0: the source's own rate."),
+        _argument(
+            'loop', 'Play the source over and over: true or false. If false, everything stops at '
+            'its end.',
+        ),
+        _argument(
+            'stamps', 'Stamp images with the time of publication (clock) or as recorded '
+            '(source).', '', ['', 'clock', 'source'],
+        ),
+        _argument('bag_topic', 'Image topic in the bag. Empty: the first image topic in it.'),
+        _argument('wait_for_subscriber', 'Begin only when somebody listens: true or false.'),
+        _argument(
+            'linger', 'Seconds between the end of the source and the stop, in which the '
+            'segmenter finishes its last image.', '2.0',
+        ),
+    ]
+
+
+def _segmenter_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        _argument('name', 'Name of the segmenter node.', 'segmenter'),
+        _argument(
+            'image_topic', 'Topic of the raw images; compressed ones come from <topic>/compressed.'
+            ' Empty: image_raw of the camera node.',
+        ),
+        _argument(
+            'image_transport', 'What the segmenter subscribes to: raw or compressed images.',
+            '', ['', 'raw', 'compressed'],
+        ),
+        _argument(
+            'model', "Name of a model of this package, or the path of a model's .yaml file.",
+        ),
+        _argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
+        _argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
+        _argument(
+            'respawn', 'Start the segmenter again when its process dies, instead of stopping '
+            'everything: true or false.', 'false',
+        ),
+    ]
+
+
+def _argument(
+    name: str, description: str, default: str = '', choices: list[str] | None = None
+) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        name, default_value=default, description=description, choices=choices)
+
+
+def _start(context: LaunchContext) -> list[Action]:
+    """Return the actions that the values of the arguments ask for."""
+    given_topic = _text(context, 'image_topic')
+    topic = given_topic or 'image_raw'
+    get_logger('stmask').info(use_large_message_profile(context.environment).text)
+    actions = Segmenter(context, topic).actions()
+    if _flag(context, 'camera', default=not given_topic):
+        actions.append(_camera(context, topic))
+    if _flag(context, 'rviz'):
+        actions += _rviz(context, topic)
+    return actions
+
+
+def _text(context: LaunchContext, argument: str) -> str:
+    return LaunchConfiguration(argument).perform(context)
+
+
+def _flag(context: LaunchContext, argument: str, default: bool = False) -> bool:
+    text = _text(context, argument)
+    if not text:
+        return default
+    try:
+        return coerce_to_type(text, bool)
+    except ValueError as error:
+        raise RuntimeError(f'{argument}:={text}: expected true or false') from error
+
+
+def _node_options(context: LaunchContext, types: dict[str, type]) -> dict[str, object]:
+    """Return what all nodes share: the parameter file and, over it, the arguments given."""
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
+        for name, value_type in types.items() if _text(context, name)
+    }
+    return {
+        'package': 'stmask_ros',
+        'namespace': LaunchConfiguration('namespace'),
+        'parameters': [LaunchConfiguration('params_file'), *([given] if given else [])],
+        'ros_arguments': ['--log-level', LaunchConfiguration('log_level')],
+        'output': 'screen',
+    }
+
+
+class Segmenter:
+    """The segmenter, taken to its active state once each time its process starts."""
+
+    def __init__(self, context: LaunchContext, topic: str) -> None:
+        """Read the arguments; topic: where its raw images come from."""
+        self._respawn = _flag(context, 'respawn')
+        self._active = False
+        self._node = LifecycleNode(
+            executable='segmenter',
+            name=LaunchConfiguration('name'),
+            remappings=[('image', topic), ('image/compressed', topic + '/compressed')],
+            respawn=self._respawn,
+            respawn_delay=2.0,
+            on_exit=self._report_exit,
+            **_node_options(context, SEGMENTER_PARAMETERS),
+        )
+
+    def actions(self) -> list[Action]:
+        """Return the node, after the handlers that must not miss its first events."""
+        return [
+            RegisterEventHandler(
+                OnProcessStart(target_action=self._node, on_start=self._configure)),
+            RegisterEventHandler(OnStateTransition(
+                target_lifecycle_node=self._node,
+                entities=[OpaqueFunction(function=self._proceed)])),
+            self._node,
+        ]
+
+    def _configure(self, _event: ProcessStarted, _context: LaunchContext) -> Action:
+        self._active = False
+        return self._request(Transition.TRANSITION_CONFIGURE)
+
+    def _proceed(self, context: LaunchContext) -> list[Action] | None:
+        """Take the next step; once active, the user's own transitions are none of our business."""
+        start, goal = context.locals.event.start_state, context.locals.event.goal_state
+        if context.is_shutdown or self._active or goal in ('configuring', 'activating'):
+            return None
+        if goal == 'active':
+            self._active = True
+            return None
+        if (start, goal) == ('configuring', 'inactive'):
+            return [self._request(Transition.TRANSITION_ACTIVATE)]
+        raise RuntimeError(f'the segmenter failed while {start}: its last error above says why')
+
+    def _request(self, transition: int) -> Action:
+        return EmitEvent(event=ChangeState(
+            lifecycle_node_matcher=matches_action(self._node), transition_id=transition))
+
+    def _report_exit(self, event: ProcessExited, context: LaunchContext) -> None:
+        if context.is_shutdown:
+            return
+        text = f'the segmenter process ended with exit code {event.returncode}'
+        if not self._respawn:
+            raise RuntimeError(f'{text}: its last lines above say why')
+        get_logger('stmask').error(f'{text}; starting it again')
+
+
+def _camera(context: LaunchContext, topic: str) -> Node:
+    linger = float(_text(context, 'linger'))
+
+    def stop(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode != 0:
+            raise RuntimeError(
+                f'the camera process ended with exit code {event.returncode}: its last lines '
+                'above say why')
+        end = Shutdown(reason='the camera reached the end of its source')
+        return [TimerAction(period=linger, actions=[end])]
+
+    return Node(
+        executable='camera',
+        name='camera',
+        remappings=[
+            ('image_raw', topic),
+            ('image_raw/compressed', topic + '/compressed'),
+            ('camera_info', _sibling(topic, 'camera_info')),
+        ],
+        on_exit=stop,
+        **_node_options(context, CAMERA_PARAMETERS),
+    )
+
+
+def _sibling(topic: str, name: str) -> str:
+    """Return the topic of this name beside a topic: where subscribers look for camera_info."""
+    parent, slash, _ = topic.rpartition('/')
+    return parent + slash + name
+
+
+def _rviz(context: LaunchContext, topic: str) -> list[Action]:
+    if shutil.which('rviz2') is None:
+        get_logger('stmask').warning(
+            'rviz:=true, but there is no rviz2 on the PATH: install it (ros-<distribution>-rviz2) '
+            'or look at ~/overlay with another viewer')
+        return []
+    name = _text(context, 'name')
+    return [Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=LaunchConfiguration('namespace'),
+        arguments=['--display-config', str(CONFIG / 'stmask.rviz')],
+        remappings=[('/image_raw', topic), ('/segmenter/overlay', f'{name}/overlay')],
+    )]
