@@ -1,0 +1,284 @@
+"""The official JSON files of YouTube-VIS and OVIS: ground truth and submitted results."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stmask_ros.evaluation.rle import MaskSequence, Rle, SegmentationError, read_mask
+
+RESULTS_NAME = 'results.json'
+
+
+class DatasetError(ValueError):
+    """A file that is not what the format asks for; the text says what is wrong and where."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: its id, frame size [pixel], and the names of its frames in order."""
+
+    id: int
+    height: int
+    width: int
+    length: int
+    file_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class of the data set."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class GroundTruthTrack:
+    """
+    One annotated object.
+
+    average_area: mean of the annotation's own non-zero areas [pixel], 0 without any. The metric
+    takes the size of an object from this field, not from the masks.
+    """
+
+    id: int
+    video_id: int
+    category_id: int
+    is_crowd: bool
+    average_area: float
+    sequence: MaskSequence
+
+
+@dataclass(frozen=True)
+class PredictedTrack:
+    """One hypothesis: a track, its class and its score (any finite number, higher is surer)."""
+
+    video_id: int
+    category_id: int
+    score: float
+    sequence: MaskSequence
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Videos and categories in ascending order of their ids; tracks in the order of the file."""
+
+    videos: tuple[Video, ...]
+    categories: tuple[Category, ...]
+    tracks: tuple[GroundTruthTrack, ...]
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read a ground-truth file; DatasetError or OSError if that cannot be done."""
+    return parse_dataset(_load_json(path), str(path))
+
+
+def load_predictions(path: Path, dataset: Dataset) -> list[PredictedTrack]:
+    """Read results.json, or the submission zip around it; DatasetError or OSError."""
+    return parse_predictions(_load_json(path), dataset, str(path))
+
+
+def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
+    """
+    Check and convert a decoded ground-truth file.
+
+    A file without annotations (the public valid and test files) has no tracks.
+    source: what messages call the file. Raises DatasetError.
+    """
+    root = _Record(document, source)
+    videos = _unique((_video(record) for record in root.records('videos')), source, 'video')
+    names = _unique((_category(record) for record in root.records('categories')),
+                    source, 'category')
+    annotations = root.records('annotations') if root.has('annotations') else ()
+    tracks = _unique((_truth(record, videos) for record in annotations), source, 'annotation')
+    return Dataset(
+        tuple(videos[key] for key in sorted(videos)),
+        tuple(names[key] for key in sorted(names)),
+        tuple(tracks.values()),
+    )
+
+
+def parse_predictions(
+    document: Any, dataset: Dataset, source: str = 'predictions'
+) -> list[PredictedTrack]:
+    """Check and convert a decoded results.json; an empty list is fine. Raises DatasetError."""
+    if not isinstance(document, list):
+        raise DatasetError(f'{source}: expected a list of results, got {_kind(document)}')
+    videos = {video.id: video for video in dataset.videos}
+    return [
+        _prediction(_Record(entry, f'{source}: result {index}'), videos)
+        for index, entry in enumerate(document)
+    ]
+
+
+def write_predictions(path: Path, predictions: Iterable[PredictedTrack]) -> None:
+    """Write results.json; a path that ends in .zip gets the archive that servers accept."""
+    text = json.dumps([_as_result(prediction) for prediction in predictions])
+    if path.suffix != '.zip':
+        path.write_text(text, encoding='utf-8')
+        return
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(RESULTS_NAME, text)
+
+
+def _as_result(prediction: PredictedTrack) -> dict[str, Any]:
+    return {
+        'video_id': prediction.video_id,
+        'category_id': prediction.category_id,
+        'score': prediction.score,
+        'segmentations': [_as_entry(mask) for mask in prediction.sequence.masks],
+    }
+
+
+def _as_entry(mask: Rle | None) -> dict[str, Any] | None:
+    if mask is None:
+        return None
+    counts = mask['counts']
+    text = counts.decode('ascii') if isinstance(counts, bytes) else counts
+    return {'size': [int(side) for side in mask['size']], 'counts': text}
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        if path.suffix != '.zip':
+            return json.loads(path.read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(RESULTS_NAME))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DatasetError(f'{path}: not a JSON file: {error}') from error
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise DatasetError(
+            f'{path}: expected a zip with {RESULTS_NAME} at its top level: {error}'
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A JSON object and where it stands, so that every complaint can name the place."""
+
+    values: Any
+    where: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, dict):
+            raise DatasetError(f'{self.where}: expected an object, got {_kind(self.values)}')
+
+    def has(self, name: str) -> bool:
+        return self.values.get(name) is not None
+
+    def integer(self, name: str) -> int:
+        value = self._value(name)
+        if not isinstance(value, int):
+            raise self._unexpected(name, 'a whole number')
+        return value
+
+    def number(self, name: str) -> float:
+        value = self._value(name)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise self._unexpected(name, 'a finite number')
+        return float(value)
+
+    def text(self, name: str) -> str:
+        value = self._value(name)
+        if not isinstance(value, str):
+            raise self._unexpected(name, 'text')
+        return value
+
+    def items(self, name: str) -> list[Any]:
+        value = self._value(name)
+        if not isinstance(value, list):
+            raise self._unexpected(name, 'a list')
+        return value
+
+    def records(self, name: str) -> Iterable[_Record]:
+        entries = self.items(name)
+        return (_Record(entry, f'{self.where}: {name}[{index}]')
+                for index, entry in enumerate(entries))
+
+    def _value(self, name: str) -> Any:
+        if name not in self.values:
+            raise DatasetError(f"{self.where}: '{name}' is missing")
+        return self.values[name]
+
+    def _unexpected(self, name: str, expected: str) -> DatasetError:
+        return DatasetError(
+            f"{self.where}: '{name}': expected {expected}, got {self.values[name]!r:.60}"
+        )
+
+
+def _video(record: _Record) -> Video:
+    file_names = tuple(record.items('file_names')) if record.has('file_names') else ()
+    length = record.integer('length') if record.has('length') else len(file_names)
+    return Video(
+        record.integer('id'), record.integer('height'), record.integer('width'), length, file_names
+    )
+
+
+def _category(record: _Record) -> Category:
+    return Category(record.integer('id'), record.text('name'))
+
+
+def _truth(record: _Record, videos: dict[int, Video]) -> GroundTruthTrack:
+    sequence = _sequence(record, videos)
+    areas = record.items('areas') if record.has('areas') else sequence.areas.tolist()
+    return GroundTruthTrack(
+        record.integer('id'),
+        record.integer('video_id'),
+        record.integer('category_id'),
+        bool(record.integer('iscrowd')) if record.has('iscrowd') else False,
+        average_area(areas),
+        sequence,
+    )
+
+
+def _prediction(record: _Record, videos: dict[int, Video]) -> PredictedTrack:
+    return PredictedTrack(
+        record.integer('video_id'),
+        record.integer('category_id'),
+        record.number('score'),
+        _sequence(record, videos),
+    )
+
+
+def _sequence(record: _Record, videos: dict[int, Video]) -> MaskSequence:
+    video = videos.get(record.integer('video_id'))
+    if video is None:
+        raise DatasetError(
+            f'{record.where}: video_id {record.integer("video_id")} is not among the videos '
+            'of the ground truth'
+        )
+    masks: list[Rle | None] = []
+    try:
+        for entry in record.items('segmentations'):
+            masks.append(read_mask(entry, video.height, video.width))
+    except SegmentationError as error:
+        raise DatasetError(f'{record.where}: segmentations[{len(masks)}]: {error}') from error
+    try:
+        return MaskSequence.from_masks(masks)
+    except SegmentationError as error:
+        raise DatasetError(f'{record.where}: segmentations: {error}') from error
+
+
+def average_area(areas: Sequence[float | None]) -> float:
+    """Return the mean [pixel] of the areas that are neither None nor 0; 0 without any."""
+    shown = [area for area in areas if area]
+    return sum(shown) / len(shown) if shown else 0.0
+
+
+def _unique(entries: Iterable[Any], source: str, name: str) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for entry in entries:
+        if entry.id in found:
+            raise DatasetError(f'{source}: {name} id {entry.id} occurs more than once')
+        found[entry.id] = entry
+    return found
+
+
+def _kind(value: Any) -> str:
+    return 'null' if value is None else f'{type(value).__name__} {value!r:.40}'

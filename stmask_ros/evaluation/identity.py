@@ -1,0 +1,173 @@
+"""Identity metrics: does an object keep one id? HOTA, CLEAR MOT and IDF1 as TrackEval has them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from stmask_ros.evaluation.dataset import Dataset, PredictedTrack
+from stmask_ros.evaluation.identity_counts import (
+    ALPHAS,
+    FrameOverlaps,
+    IdentityCounts,
+    count_identities,
+)
+from stmask_ros.evaluation.video_iou import VideoOverlap, measure_overlaps
+
+
+@dataclass(frozen=True)
+class IdentityScores:
+    """
+    Scores over all videos; ratios in [0, 1], but mota has no lower bound.
+
+    hota to loca: means over 19 IoU thresholds, 0.05 to 0.95. mota, motp and the clear_ counts,
+    id_switches, mostly_tracked (over 80 % of its frames), partly_tracked, mostly_lost (below
+    20 %) and fragmentations: CLEAR MOT at IoU 0.5. idf1 to idfn: IoU 0.5.
+    """
+
+    hota: float
+    deta: float
+    assa: float
+    detre: float
+    detpr: float
+    assre: float
+    asspr: float
+    loca: float
+    mota: float
+    motp: float
+    id_switches: float
+    clear_tp: float
+    clear_fp: float
+    clear_fn: float
+    mostly_tracked: float
+    partly_tracked: float
+    mostly_lost: float
+    fragmentations: float
+    idf1: float
+    idp: float
+    idr: float
+    idtp: float
+    idfp: float
+    idfn: float
+
+
+# Summed where scores of classes are averaged.
+_COUNTS = frozenset({
+    'id_switches', 'clear_tp', 'clear_fp', 'clear_fn', 'mostly_tracked', 'partly_tracked',
+    'mostly_lost', 'fragmentations', 'idtp', 'idfp', 'idfn',
+})
+
+
+@dataclass(frozen=True)
+class IdentityReport:
+    """
+    What evaluate_identity returns.
+
+    per_category: by category id. class_average: ratios averaged over all classes (one without
+    objects and predictions scores 0), counts summed. detection_average: scores of the summed
+    counts, so that each mask weighs the same.
+    """
+
+    per_category: Mapping[int, IdentityScores]
+    class_average: IdentityScores
+    detection_average: IdentityScores
+
+
+def evaluate_identity(
+    dataset: Dataset,
+    predictions: Iterable[PredictedTrack],
+    *,
+    score_threshold: float | None = None,
+    overlaps: Sequence[VideoOverlap] | None = None,
+) -> IdentityReport:
+    """
+    Score how well predicted tracks keep their objects apart, within each class.
+
+    score_threshold: predictions with a lower score are left out. Without it every hypothesis
+    counts, and those with low scores are false positives that dominate MOTA.
+    overlaps: from measure_overlaps with the same dataset and predictions, to share that work.
+    """
+    if overlaps is None:
+        overlaps = measure_overlaps(dataset, predictions)
+    counts = {category.id: IdentityCounts.unmatched() for category in dataset.categories}
+    for overlap in overlaps:
+        for key, group in _groups(overlap, score_threshold).items():
+            if key in counts:
+                counts[key] += count_identities(group)
+    per_category = {key: _scores(value) for key, value in counts.items()}
+    total = sum(counts.values(), IdentityCounts.unmatched())
+    return IdentityReport(per_category, _class_average(per_category.values()), _scores(total))
+
+
+def _groups(overlap: VideoOverlap, score_threshold: float | None) -> dict[int, FrameOverlaps]:
+    rows: defaultdict[int, list[int]] = defaultdict(list)
+    columns: defaultdict[int, list[int]] = defaultdict(list)
+    for index, truth in enumerate(overlap.truths):
+        rows[truth.category_id].append(index)
+    for index, prediction in enumerate(overlap.predictions):
+        if score_threshold is None or prediction.score >= score_threshold:
+            columns[prediction.category_id].append(index)
+    iou = overlap.frame_iou()
+    return {
+        key: FrameOverlaps(
+            iou[:, rows[key]][:, :, columns[key]],
+            overlap.true_stack.present[:, rows[key]],
+            overlap.predicted_stack.present[:, columns[key]],
+        )
+        for key in sorted({*rows, *columns})
+    }
+
+
+def _scores(counts: IdentityCounts) -> IdentityScores:
+    matches = counts.hota_matches
+    predicted, true = counts.predicted_masks, counts.true_masks
+    detection = matches / np.maximum(1.0, true + predicted - matches)
+    association = counts.association / np.maximum(1.0, matches)
+    clear_fp, clear_fn = predicted - counts.clear_matches, true - counts.clear_matches
+    idfp, idfn = predicted - counts.id_matches, true - counts.id_matches
+    return IdentityScores(
+        hota=float(np.sqrt(detection * association).mean()),
+        deta=float(detection.mean()),
+        assa=float(association.mean()),
+        detre=float((matches / max(1.0, true)).mean()),
+        detpr=float((matches / max(1.0, predicted)).mean()),
+        assre=float((counts.association_recall / np.maximum(1.0, matches)).mean()),
+        asspr=float((counts.association_precision / np.maximum(1.0, matches)).mean()),
+        loca=_localisation(counts),
+        mota=(counts.clear_matches - clear_fp - counts.id_switches) / max(1.0, true),
+        motp=counts.clear_overlap / max(1.0, counts.clear_matches),
+        id_switches=counts.id_switches,
+        clear_tp=counts.clear_matches,
+        clear_fp=clear_fp,
+        clear_fn=clear_fn,
+        mostly_tracked=counts.mostly_tracked,
+        partly_tracked=counts.partly_tracked,
+        mostly_lost=counts.mostly_lost,
+        fragmentations=counts.fragmentations,
+        idf1=counts.id_matches / max(1.0, (true + predicted) / 2),
+        idp=counts.id_matches / max(1.0, predicted),
+        idr=counts.id_matches / max(1.0, true),
+        idtp=counts.id_matches,
+        idfp=idfp,
+        idfn=idfn,
+    )
+
+
+def _localisation(counts: IdentityCounts) -> float:
+    """Return the mean IoU of matched pairs; 1 at a threshold that no pair reaches."""
+    ones = np.ones(len(ALPHAS))
+    matched = counts.hota_matches > 0
+    quotient = np.divide(counts.hota_overlap, counts.hota_matches, out=ones, where=matched)
+    return float(quotient.mean())
+
+
+def _class_average(classes: Iterable[IdentityScores]) -> IdentityScores:
+    members = list(classes)
+    combined = {}
+    for field in fields(IdentityScores):
+        total = float(sum(getattr(scores, field.name) for scores in members))
+        combined[field.name] = total if field.name in _COUNTS else total / max(1, len(members))
+    return IdentityScores(**combined)
