@@ -1,4 +1,4 @@
-"""Instance masks as tight regions, and their encodings (msg/InstanceMask.msg). No ROS, no torch."""
+"""Instance masks as tight regions, and their encodings. No ROS, no torch."""
 
 from __future__ import annotations
 

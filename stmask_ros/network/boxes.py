@@ -18,6 +18,7 @@ SIZE_VARIANCE = 0.2
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training as well
 def priors(
     level_sizes: tuple[tuple[int, int], ...],
     shapes: tuple[tuple[float, float], ...],

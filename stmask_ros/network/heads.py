@@ -62,7 +62,7 @@ class PredictionHead(nn.Module):
     def forward(self, pyramid: Sequence[Tensor]) -> HeadOutput:
         """P3 to P7, [B, channels, H, W] each -> dense predictions of all anchors."""
         levels = [self._level(feature) for feature in pyramid]
-        boxes, logits, centerness, coefficients, embeddings, upfeatures = zip(
+        boxes, centerness, logits, coefficients, embeddings, upfeatures = zip(
             *levels, strict=True
         )
         return HeadOutput(

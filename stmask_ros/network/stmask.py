@@ -85,11 +85,17 @@ class STMask(nn.Module):
 
 
 def initialise(network: STMask, seed: int = 0) -> None:
-    """Give every convolution and linear layer Xavier weights and zero biases, from a seed."""
+    """
+    Give every convolution and linear layer He weights and zero biases, from a seed.
+
+    The centerness starts at about 0.76, so that even an untrained network detects something.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
+                nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for layer in network.prediction_layers[0].centerness_layer:
+            nn.init.ones_(layer.bias)

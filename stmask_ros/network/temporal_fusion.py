@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,10 +31,20 @@ class TemporalFeatures:
     def row(self, index: int) -> TemporalFeatures:
         """Return the features of one frame of the batch, [1, channels, H, W]."""
         chosen = slice(index, index + 1)
-        return TemporalFeatures(self.pyramid[chosen].clone(), self.upfeature[chosen].clone())
+        return TemporalFeatures(self.pyramid[chosen], self.upfeature[chosen])
+
+    @classmethod
+    def stacked(cls, frames: Sequence[TemporalFeatures]) -> TemporalFeatures:
+        """Return the features of several frames as one batch."""
+        if len(frames) == 1:
+            return frames[0]
+        return cls(
+            torch.cat([f.pyramid for f in frames]), torch.cat([f.upfeature for f in frames])
+        )
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training as well
 def _displaced_cells(height: int, width: int, patch: int, device: torch.device) -> Tensor:
     # [patch * patch, height * width] cells of a map padded by patch // 2, row-major
     padded_width = width + 2 * (patch // 2)

@@ -1,0 +1,148 @@
+"""The state of a stream: its tracks and the previous frame's features. Values, never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stmask_ros.network.config import STMaskConfig
+from stmask_ros.network.temporal_fusion import TemporalFeatures
+from stmask_ros.tracking.detection import Detections, NmsMode
+from stmask_ros.tracking.preprocess import STRIDE
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """
+    How detections become tracks.
+
+    score_threshold: lowest class probability of a detection, and lowest score shown [0, 1].
+    nms_threshold: IoU above which the weaker of two detections goes [0, 1].
+    nms: whether classes suppress each other (as released) or not.
+    matching: 'released' sums (1 + cosine) / 2, mask IoU and twice the box IoU (specification,
+        section 11); 'paper' sums cosine and mask IoU (equation 15).
+    new_track_score: a detection that matches no track better than this starts one; None takes
+        the released 1.4, or 0.8 for the paper's matching score, whose threshold it leaves open.
+    max_missed: frames in a row that a track is carried without a detection.
+    score_decay: factor on a carried track's score, each frame.
+    min_mask_area: a mask of this many cells or fewer is not shown [cells of stride 4].
+    confirm_hits: detections that make a track CONFIRMED.
+    retirement: 'missed' forgets a track once it was missed more than max_missed times, and
+        ignores detections that are too weak to be shown; 'never' keeps everything, as the
+        released code does, so that a lost object can be found again after any time, and memory
+        and time per frame grow for as long as the stream lasts.
+    capacity: most tracks kept; the strongest new ones are taken first. 'never' has no such bound.
+    """
+
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    nms: NmsMode = 'cross_class'
+    matching: Literal['released', 'paper'] = 'released'
+    new_track_score: float | None = None
+    max_missed: int = 10
+    score_decay: float = 0.95
+    min_mask_area: int = 1
+    confirm_hits: int = 3
+    retirement: Literal['missed', 'never'] = 'missed'
+    capacity: int = 64
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value out of range."""
+        for name in ('score_threshold', 'nms_threshold', 'score_decay'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
+        for name, lowest in (
+            ('max_missed', 0), ('min_mask_area', 0), ('confirm_hits', 1), ('capacity', 1)
+        ):
+            if getattr(self, name) < lowest:
+                raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
+
+
+@dataclass(frozen=True)
+class TrackTable:
+    """
+    N tracks, in the order of their ids.
+
+    ids: int64 [N], from 1. boxes: [N, 4], fractions of the padded input. classes: int64 [N].
+    scores, detection_scores: [N], now and at the last detection. masks: soft, [N, H / 4, W / 4].
+    coefficients: [N, prototypes], before their tanh. embeddings: [N, size].
+    ages, hits, missed: int64 [N] frames. first_seen, last_detected: int64 [N] [ns].
+    """
+
+    ids: Tensor
+    boxes: Tensor
+    classes: Tensor
+    scores: Tensor
+    detection_scores: Tensor
+    masks: Tensor
+    coefficients: Tensor
+    embeddings: Tensor
+    ages: Tensor
+    hits: Tensor
+    missed: Tensor
+    first_seen: Tensor
+    last_detected: Tensor
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.ids)
+
+    def rows(self, index: Tensor) -> TrackTable:
+        """Return the rows that a bool or int64 tensor chooses."""
+        return TrackTable(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def joined(self, other: TrackTable) -> TrackTable:
+        """Return these rows and the other's after them."""
+        return TrackTable(*(
+            torch.cat((getattr(self, f.name), getattr(other, f.name))) for f in fields(self)
+        ))
+
+    @classmethod
+    def born(
+        cls, detections: Detections, masks: Tensor, first_id: int, stamp: int
+    ) -> TrackTable:
+        """Return a new track for every detection, with ids counting from first_id."""
+        ids = torch.arange(
+            first_id, first_id + len(detections), device=detections.scores.device
+        )
+        one = torch.ones_like(ids)
+        return cls(
+            ids, detections.boxes, detections.classes, detections.scores, detections.scores,
+            masks, detections.coefficients, detections.embeddings,
+            one, one, one * 0, one * stamp, one * stamp,
+        )
+
+    @classmethod
+    def empty(cls, config: STMaskConfig, device: torch.device) -> TrackTable:
+        """Return a table without tracks."""
+        height, width = (-(-size // STRIDE) * STRIDE // 4
+                         for size in (config.input_height, config.input_width))
+
+        def none(*shape: int) -> Tensor:
+            return torch.zeros(0, *shape, device=device)
+
+        integers = torch.zeros(0, dtype=torch.int64, device=device)
+        detections = Detections(
+            none(4), none(), integers, none(config.num_prototypes), none(config.embedding_size),
+            integers,
+        )
+        return cls.born(detections, none(height, width), 1, 0)
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """
+    All that a stream remembers between two steps. A reset is a new state with a higher epoch.
+
+    sequence: frames processed in this epoch. next_id: of the next track in this epoch.
+    features: of the previous frame; None before the first.
+    """
+
+    epoch: int
+    sequence: int
+    next_id: int
+    tracks: TrackTable
+    features: TemporalFeatures | None
