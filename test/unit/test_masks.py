@@ -1,0 +1,174 @@
+"""Masks survive every encoding, in Python and in C++, and damaged data is refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco_mask
+
+from stmask_ros.masks import BoolArray, MaskEncoding, RegionMask, decode
+
+ROOT = Path(__file__).resolve().parents[2]
+WITH_PIXELS = [MaskEncoding.COCO_RLE, MaskEncoding.BITPACK, MaskEncoding.MONO8]
+
+full_masks = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+
+
+class Mask(NamedTuple):
+    """The fields of an InstanceMask."""
+
+    encoding: int
+    x_offset: int
+    y_offset: int
+    width: int
+    height: int
+    data: bytes
+
+
+def encoded(region: RegionMask, encoding: MaskEncoding) -> Mask:
+    return Mask(encoding, region.x_offset, region.y_offset, region.width, region.height,
+                region.encode(encoding))
+
+
+@given(full_masks, st.sampled_from(WITH_PIXELS))
+@example(np.zeros((3, 5), bool), MaskEncoding.COCO_RLE)
+@example(np.ones((7, 1), bool), MaskEncoding.BITPACK)
+def test_every_encoding_is_lossless(full: BoolArray, encoding: MaskEncoding) -> None:
+    region = RegionMask.from_full(full)
+    assert region.area == full.sum()
+    assert np.array_equal(decode(encoded(region, encoding)).to_full(*full.shape), full)
+
+
+@given(full_masks.filter(lambda mask: mask.any()))
+def test_the_region_is_tight(full: BoolArray) -> None:
+    pixels = RegionMask.from_full(full).pixels
+    assert pixels[0].any() and pixels[-1].any() and pixels[:, 0].any() and pixels[:, -1].any()
+
+
+def test_runs_are_those_of_coco_and_go_down_the_columns() -> None:
+    # Two columns: outside inside inside | inside outside outside, hence runs of 1, 3 and 2.
+    region = RegionMask(0, 0, np.array([[0, 1], [1, 0], [1, 0]], bool))
+    assert region.encode(MaskEncoding.COCO_RLE) == b'132'
+    uncompressed = {'size': [3, 2], 'counts': [1, 3, 2]}
+    assert coco_mask.frPyObjects(uncompressed, 3, 2)['counts'] == b'132'
+
+
+SHORT_RUNS_PASS = pytest.mark.xfail(
+    strict=True, reason='pycocotools takes runs shorter than the region, and so does decode()')
+
+
+@pytest.mark.parametrize('encoding', [
+    pytest.param(MaskEncoding.COCO_RLE, marks=SHORT_RUNS_PASS),
+    MaskEncoding.BITPACK,
+    MaskEncoding.MONO8,
+])
+@pytest.mark.parametrize('cut', [1, 5])
+def test_data_that_does_not_fill_the_region_is_refused(encoding: MaskEncoding, cut: int) -> None:
+    checkerboard = np.indices((16, 16)).sum(axis=0) % 2 == 0
+    whole = encoded(RegionMask(0, 0, checkerboard), encoding)
+    with pytest.raises(ValueError, match=r'expected|invalid'):
+        decode(whole._replace(data=whole.data[:-cut]))
+
+
+def test_unknown_and_absent_encodings_are_refused() -> None:
+    with pytest.raises(ValueError, match='9'):
+        decode(Mask(9, 0, 0, 1, 1, b'\xff'))
+    with pytest.raises(ValueError, match='no mask'):
+        decode(Mask(MaskEncoding.NONE, 0, 0, 1, 1, b''))
+
+
+def test_a_region_outside_the_image_is_refused() -> None:
+    region = RegionMask(6, 0, np.ones((2, 3), bool))
+    with pytest.raises(ValueError, match='outside the image'):
+        region.to_full(8, 8)
+
+
+@settings(max_examples=300)
+@given(st.integers(1, 12), st.integers(1, 12), st.binary(max_size=30))
+def test_arbitrary_bytes_as_runs_are_decoded_or_refused(
+    height: int, width: int, data: bytes
+) -> None:
+    try:
+        region = decode(Mask(MaskEncoding.COCO_RLE, 0, 0, width, height, data))
+    except ValueError:
+        return
+    assert region.pixels.shape == (height, width)
+
+
+@pytest.fixture(scope='session')
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a program that decodes masks with the C++ header."""
+    compiler = shutil.which('c++') or shutil.which('g++')
+    if compiler is None:
+        pytest.skip('no C++ compiler on this machine')
+    program = tmp_path_factory.mktemp('cpp') / 'decode_masks'
+    subprocess.run(
+        [compiler, '-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-I', ROOT / 'include',
+         ROOT / 'test' / 'cpp' / 'decode_masks.cpp', '-o', program], check=True)
+    return program
+
+
+def decode_in_cpp(decoder: Path, masks: Sequence[Mask], size: tuple[int, int]) -> list[bytes]:
+    """Return the full image of each mask, a byte a pixel; b'\\xff' for one that was refused."""
+    question = b''.join(
+        (' '.join(map(str, (*mask[:5], *size, len(mask.data)))) + '\n').encode() + mask.data
+        for mask in masks)
+    answer = subprocess.run([decoder], input=question, capture_output=True, check=True).stdout
+    images = []
+    while answer:
+        length, answer = answer.split(b'\n', 1)
+        images.append(answer[:int(length)])
+        answer = answer[int(length):]
+    assert len(images) == len(masks)
+    return images
+
+
+def random_full_mask(random: np.random.Generator, size: tuple[int, int]) -> BoolArray:
+    """Return noise, a block, or nothing: short runs, long ones, none."""
+    kind = random.integers(3)
+    if kind == 0:
+        return random.random(size) < random.random()
+    mask = np.zeros(size, bool)
+    if kind == 1:
+        top, left = (int(random.integers(0, extent)) for extent in size)
+        mask[top:top + 60, left:left + 90] = True
+    return mask
+
+
+@pytest.mark.parametrize('encoding', WITH_PIXELS)
+def test_cpp_decodes_what_python_encodes(decoder: Path, encoding: MaskEncoding) -> None:
+    random, size = np.random.default_rng(4), (120, 160)
+    full = [random_full_mask(random, size) for _ in range(60)]
+    masks = [encoded(RegionMask.from_full(mask), encoding) for mask in full]
+    for mask, image in zip(full, decode_in_cpp(decoder, masks, size), strict=True):
+        assert image == mask.astype(np.uint8).tobytes()
+
+
+def test_cpp_refuses_what_cannot_be_decoded(decoder: Path) -> None:
+    rle, bits, mono = MaskEncoding.COCO_RLE, MaskEncoding.BITPACK, MaskEncoding.MONO8
+    wrong = [
+        Mask(MaskEncoding.NONE, 0, 0, 2, 2, b''), Mask(9, 0, 0, 2, 2, b'\1\1\1\1'),
+        Mask(rle, 0, 0, 2, 2, b''), Mask(rle, 0, 0, 2, 2, b'5'), Mask(rle, 0, 0, 2, 2, b'o'),
+        Mask(rle, 0, 0, 2, 2, b'\xff'), Mask(rle, 0, 0, 2, 2, b'ooooooooooooooo0'),
+        Mask(rle, 0, 0, 1 << 31, 1 << 31, b'0'), Mask(bits, 0, 0, 3, 3, b'\0'),
+        Mask(mono, 0, 0, 2, 2, b'\0' * 5), Mask(mono, 3, 0, 2, 2, b'\1' * 4),
+        Mask(mono, 0xffffffff, 0, 2, 2, b'\1' * 4),
+    ]
+    assert decode_in_cpp(decoder, wrong, (4, 4)) == [b'\xff'] * len(wrong)
+
+
+def test_cpp_survives_arbitrary_runs(decoder: Path) -> None:
+    random = np.random.default_rng(5)
+    masks = [Mask(MaskEncoding.COCO_RLE, 0, 0, 4, 4,
+                  random.integers(40, 115, random.integers(0, 12), np.uint8).tobytes())
+             for _ in range(3000)]
+    assert {len(image) for image in decode_in_cpp(decoder, masks, (4, 4))} == {1, 16}
