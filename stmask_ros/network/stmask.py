@@ -86,16 +86,27 @@ class STMask(nn.Module):
 
 def initialise(network: STMask, seed: int = 0) -> None:
     """
-    Give every convolution and linear layer He weights and zero biases, from a seed.
+    Give the network fresh weights from a seed: He, and small ones in the layers that predict.
 
     The centerness starts at about 0.76, so that even an untrained network detects something.
     """
+    head = network.prediction_layers[0]
+    predicting = [
+        head.bbox_layer, head.centerness_layer, head.conf_layer, head.mask_layer, head.track_layer
+    ]
+    if network.TemporalNet is not None:
+        predicting += [network.TemporalNet.fc, network.TemporalNet.fc_coeff]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        for layer in network.prediction_layers[0].centerness_layer:
-            nn.init.ones_(layer.bias)
+        for module in _layers(network):
+            nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        for module in (layer for part in predicting for layer in _layers(part)):
+            nn.init.normal_(module.weight, std=0.02)
+    for layer in head.centerness_layer:
+        nn.init.ones_(layer.bias)
+
+
+def _layers(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]

@@ -86,6 +86,10 @@ def pool_regions(features: Tensor, boxes: Tensor, frames: Tensor) -> Tensor:
     row of features each box lies in. Returns [N, C, 7, 7].
     """
     cells = to_cells(boxes, features.shape[-2:])
+    # A box outside the map comes out inverted, and without an end if it is not finite: roi_align
+    # would count samples for it. A box of no size pools to the same zeros at no cost.
+    regular = (cells[:, 2:] > cells[:, :2]).all(1, keepdim=True)
+    cells = torch.where(regular, cells, 0.0)
     rois = torch.cat((frames.to(cells.dtype).unsqueeze(1), cells), 1)
     pooled: Tensor = roi_align(features, rois, ROI_SIZE, aligned=True)
     return pooled
