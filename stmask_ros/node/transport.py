@@ -7,9 +7,9 @@ is 675 KiB): see config/fastdds.xml.
 
 from __future__ import annotations
 
+import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-import os
 from pathlib import Path
 
 from stmask_ros.resources import share_directory

@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 from stmask_ros.masks import BoolArray, MaskEncoding, RegionMask, decode
 
 ROOT = Path(__file__).resolve().parents[2]
+REFUSED = b'\xff'
 WITH_PIXELS = [MaskEncoding.COCO_RLE, MaskEncoding.BITPACK, MaskEncoding.MONO8]
 
 full_masks = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
@@ -51,7 +52,7 @@ def test_every_encoding_is_lossless(full: BoolArray, encoding: MaskEncoding) -> 
 @given(full_masks.filter(lambda mask: mask.any()))
 def test_the_region_is_tight(full: BoolArray) -> None:
     pixels = RegionMask.from_full(full).pixels
-    assert pixels[0].any() and pixels[-1].any() and pixels[:, 0].any() and pixels[:, -1].any()
+    assert all(edge.any() for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
 
 
 def test_runs_are_those_of_coco_and_go_down_the_columns() -> None:
@@ -118,7 +119,7 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def decode_in_cpp(decoder: Path, masks: Sequence[Mask], size: tuple[int, int]) -> list[bytes]:
-    """Return the full image of each mask, a byte a pixel; b'\\xff' for one that was refused."""
+    """Return the full image of each mask, a byte a pixel; REFUSED for one that was refused."""
     question = b''.join(
         (' '.join(map(str, (*mask[:5], *size, len(mask.data)))) + '\n').encode() + mask.data
         for mask in masks)
@@ -163,7 +164,7 @@ def test_cpp_refuses_what_cannot_be_decoded(decoder: Path) -> None:
         Mask(mono, 0, 0, 2, 2, b'\0' * 5), Mask(mono, 3, 0, 2, 2, b'\1' * 4),
         Mask(mono, 0xffffffff, 0, 2, 2, b'\1' * 4),
     ]
-    assert decode_in_cpp(decoder, wrong, (4, 4)) == [b'\xff'] * len(wrong)
+    assert decode_in_cpp(decoder, wrong, (4, 4)) == [REFUSED] * len(wrong)
 
 
 def test_cpp_survives_arbitrary_runs(decoder: Path) -> None:
