@@ -12,10 +12,10 @@ An argument that is left empty does not touch the value in the parameter file.
 
 from __future__ import annotations
 
-from pathlib import Path
 import shutil
+from pathlib import Path
+from typing import TypeVar
 
-from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
@@ -37,7 +37,10 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
+from launch import LaunchContext, LaunchDescription
 from stmask_ros.node.transport import use_large_message_profile
+
+T = TypeVar('T')
 
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
 
@@ -132,10 +135,6 @@ def _segmenter_arguments() -> list[DeclareLaunchArgument]:
         ),
         _argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
         _argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
-        _argument(
-            'respawn', 'Start the segmenter again when its process dies, instead of stopping '
-            'everything: true or false.', 'false',
-        ),
     ]
 
 
@@ -148,44 +147,54 @@ def _argument(
 
 def _start(context: LaunchContext) -> list[Action]:
     """Return the actions that the values of the arguments ask for."""
-    given_topic = _text(context, 'image_topic')
+    given_topic = _value(context, 'image_topic', str)
     topic = given_topic or 'image_raw'
+    camera_wanted = _value(context, 'camera', bool)
     get_logger('stmask').info(use_large_message_profile(context.environment).text)
     actions = Segmenter(context, topic).actions()
-    if _flag(context, 'camera', default=not given_topic):
+    if not given_topic if camera_wanted is None else camera_wanted:
         actions.append(_camera(context, topic))
-    if _flag(context, 'rviz'):
+    if _value(context, 'rviz', bool):
         actions += _rviz(context, topic)
     return actions
 
 
-def _text(context: LaunchContext, argument: str) -> str:
-    return LaunchConfiguration(argument).perform(context)
-
-
-def _flag(context: LaunchContext, argument: str, default: bool = False) -> bool:
-    text = _text(context, argument)
+def _value(context: LaunchContext, argument: str, value_type: type[T]) -> T | None:
+    """Return the value of an argument, or None if it is empty."""
+    text = LaunchConfiguration(argument).perform(context)
     if not text:
-        return default
+        return None
     try:
-        return coerce_to_type(text, bool)
+        return coerce_to_type(text, value_type)
     except ValueError as error:
-        raise RuntimeError(f'{argument}:={text}: expected true or false') from error
+        raise RuntimeError(
+            f'{argument}:={text}: expected a value of type {value_type.__name__}') from error
 
 
-def _node_options(context: LaunchContext, types: dict[str, type]) -> dict[str, object]:
-    """Return what all nodes share: the parameter file and, over it, the arguments given."""
-    given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
-        for name, value_type in types.items() if _text(context, name)
-    }
+def _node_options(
+    context: LaunchContext, types: dict[str, type], fixed: dict[str, object] | None = None
+) -> dict[str, object]:
+    """Return what both nodes share: the parameter file and, over it, the arguments given."""
+    values = {name: _value(context, name, value_type) for name, value_type in types.items()}
+    overrides: dict[str, object] = dict(fixed or {})
+    overrides.update(
+        (name, ParameterValue(value, value_type=types[name]))
+        for name, value in values.items() if value is not None
+    )
     return {
         'package': 'stmask_ros',
         'namespace': LaunchConfiguration('namespace'),
-        'parameters': [LaunchConfiguration('params_file'), *([given] if given else [])],
+        'parameters': [_parameter_file(context), overrides],
         'ros_arguments': ['--log-level', LaunchConfiguration('log_level')],
         'output': 'screen',
     }
+
+
+def _parameter_file(context: LaunchContext) -> str:
+    path = _value(context, 'params_file', str)
+    if path is None or not Path(path).is_file():
+        raise RuntimeError(f'params_file:={path}: expected a YAML file, but there is none')
+    return path
 
 
 class Segmenter:
@@ -193,16 +202,14 @@ class Segmenter:
 
     def __init__(self, context: LaunchContext, topic: str) -> None:
         """Read the arguments; topic: where its raw images come from."""
-        self._respawn = _flag(context, 'respawn')
         self._active = False
         self._node = LifecycleNode(
             executable='segmenter',
             name=LaunchConfiguration('name'),
             remappings=[('image', topic), ('image/compressed', topic + '/compressed')],
-            respawn=self._respawn,
-            respawn_delay=2.0,
             on_exit=self._report_exit,
-            **_node_options(context, SEGMENTER_PARAMETERS),
+            # Two drivers of one lifecycle would trip over each other: here it is this file.
+            **_node_options(context, SEGMENTER_PARAMETERS, {'autostart': False}),
         )
 
     def actions(self) -> list[Action]:
@@ -237,16 +244,14 @@ class Segmenter:
             lifecycle_node_matcher=matches_action(self._node), transition_id=transition))
 
     def _report_exit(self, event: ProcessExited, context: LaunchContext) -> None:
-        if context.is_shutdown:
-            return
-        text = f'the segmenter process ended with exit code {event.returncode}'
-        if not self._respawn:
-            raise RuntimeError(f'{text}: its last lines above say why')
-        get_logger('stmask').error(f'{text}; starting it again')
+        if not context.is_shutdown:
+            raise RuntimeError(
+                f'the segmenter process ended with exit code {event.returncode}: its last lines '
+                'above say why')
 
 
 def _camera(context: LaunchContext, topic: str) -> Node:
-    linger = float(_text(context, 'linger'))
+    linger = _value(context, 'linger', float) or 0.0
 
     def stop(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
         if context.is_shutdown:
@@ -283,7 +288,7 @@ def _rviz(context: LaunchContext, topic: str) -> list[Action]:
             'rviz:=true, but there is no rviz2 on the PATH: install it (ros-<distribution>-rviz2) '
             'or look at ~/overlay with another viewer')
         return []
-    name = _text(context, 'name')
+    name = _value(context, 'name', str)
     return [Node(
         package='rviz2',
         executable='rviz2',

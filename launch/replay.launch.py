@@ -8,7 +8,6 @@ The arguments of camera.launch.py hold here as well.
 
 from __future__ import annotations
 
-from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
@@ -24,6 +23,8 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration, ThisLaunchFileDir
 from launch_ros.event_handlers import OnStateTransition
+
+from launch import LaunchContext, LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -71,8 +72,9 @@ def _rosbag2(context: LaunchContext) -> list[Action]:
 
 def _bag_play(context: LaunchContext) -> ExecuteProcess:
     sim_time = context.launch_configurations.get('use_sim_time', '').lower() == 'true'
+    clock = ['--clock'] if sim_time else []
     return ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), *(['--clock'] if sim_time else [])],
+        cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), *clock],
         output='screen',
         on_exit=_end,
     )
@@ -82,6 +84,8 @@ def _end(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
     if context.is_shutdown:
         return None
     if event.returncode != 0:
-        raise RuntimeError(f'`ros2 bag play` ended with exit code {event.returncode}')
+        raise RuntimeError(
+            f'`ros2 bag play` ended with exit code {event.returncode}: its last lines above say '
+            'why')
     end = Shutdown(reason='the bag has ended')
     return [TimerAction(period=LaunchConfiguration('linger'), actions=[end])]

@@ -1,0 +1,218 @@
+"""
+Launch files, started with `ros2 launch` as a user does: what comes up, and how it ends.
+
+ROS wheels do not include launch and ros2cli, so these tests skip without a ROS installation.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.node import Node
+
+try:
+    # The project called `launch` on PyPI is another one: only ours has this name.
+    import launch_ros as _launch_ros  # noqa: F401
+
+    from launch import LaunchDescription as _  # noqa: F401
+except ImportError:
+    pytest.skip('launch and launch_ros are not installed', allow_module_level=True)
+if shutil.which('ros2') is None:
+    pytest.skip('there is no ros2 on the PATH', allow_module_level=True)
+
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import GetParameters
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from std_srvs.srv import Trigger
+from stmask_ros.msg import TrackedInstanceArray
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE = 60.0
+
+
+class Launched:
+    """One `ros2 launch` in a process group of its own, and what it has written so far."""
+
+    def __init__(self, log: Path, file: str, *arguments: str) -> None:
+        self._log = log
+        with log.open('wb') as stream:
+            self._process = subprocess.Popen(
+                ['ros2', 'launch', str(ROOT / 'launch' / file), *arguments],
+                stdout=stream, stderr=subprocess.STDOUT, env=_environment(),
+                start_new_session=True)
+
+    @property
+    def text(self) -> str:
+        return self._log.read_text(errors='replace')
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C in a terminal does: signal the whole group."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
+    def exit_code(self) -> int:
+        """Return the exit code once everything has ended."""
+        try:
+            return self._process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f'still running after {DEADLINE} s:\n{self.text}')
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Let the launched nodes run this checkout, and find the package on ROS wheels too."""
+    environment = dict(os.environ, PYTHONUNBUFFERED='1')
+    for variable, extra in (('PYTHONPATH', str(ROOT)), ('AMENT_PREFIX_PATH', sys.prefix)):
+        before = environment.get(variable)
+        environment[variable] = os.pathsep.join([extra, before]) if before else extra
+    return environment
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
+    started: list[Launched] = []
+
+    def start(file: str, *arguments: str) -> Launched:
+        started.append(Launched(tmp_path / f'launch{len(started)}.log', file, *arguments))
+        return started[-1]
+
+    yield start
+    for launched in started:
+        launched.kill()
+
+
+@pytest.fixture
+def observer() -> Iterator[Node]:
+    rclpy.init()
+    node = rclpy.create_node('observer')
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def spin_until(node: Node, condition: Callable[[], object], launched: Launched) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f'not within {DEADLINE} s. The launch says:\n{launched.text}')
+        rclpy.spin_once(node, timeout_sec=0.1)
+
+
+def call(node: Node, service_type: type, name: str, request: object, launched: Launched) -> object:
+    client = node.create_client(service_type, name)
+    spin_until(node, client.service_is_ready, launched)
+    future = client.call_async(request)
+    spin_until(node, future.done, launched)
+    return future.result()
+
+
+def collect(node: Node, topic: str) -> list[TrackedInstanceArray]:
+    received: list[TrackedInstanceArray] = []
+    node.create_subscription(TrackedInstanceArray, topic, received.append, 100)
+    return received
+
+
+def write_bag(path: Path, stamps: list[int]) -> Path:
+    """Write a bag with one small image for each stamp [ns]."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    image, header, time_type = (
+        store.types[name] for name in
+        ('sensor_msgs/msg/Image', 'std_msgs/msg/Header', 'builtin_interfaces/msg/Time'))
+    pixels = np.random.default_rng(0).integers(0, 256, 160 * 120 * 3, np.uint8)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/eye/image_raw', image.__msgtype__, typestore=store)
+        for stamp in stamps:
+            message = image(
+                header=header(stamp=time_type(*divmod(stamp, 10**9)), frame_id='eye'),
+                height=120, width=160, encoding='bgr8', is_bigendian=0, step=480, data=pixels)
+            writer.write(connection, stamp, store.serialize_cdr(message, image.__msgtype__))
+    return path
+
+
+def test_camera_and_segmenter_come_up_active_and_end_with_control_c(launch, observer):
+    launched = launch(
+        'camera.launch.py', 'namespace:=robot', 'name:=eyes', 'model:=stmask_lite',
+        'device:=cpu', 'score_threshold:=1')
+    results = collect(observer, '/robot/eyes/instances')
+    spin_until(observer, lambda: results, launched)
+    first = results[0]
+
+    state = call(observer, GetState, '/robot/eyes/get_state', GetState.Request(), launched)
+    assert state.current_state.label == 'active'
+    asked = GetParameters.Request(names=['score_threshold', 'max_missed'])
+    threshold, max_missed = call(
+        observer, GetParameters, '/robot/eyes/get_parameters', asked, launched).values
+    assert threshold.double_value == 1.0  # the argument, written as an integer
+    assert max_missed.integer_value == 10  # the parameter file
+
+    assert call(observer, Trigger, '/robot/eyes/reset', Trigger.Request(), launched).success
+    spin_until(observer, lambda: results[-1].epoch > first.epoch, launched)
+
+    launched.interrupt()
+    assert launched.exit_code() == 0
+    assert 'Traceback' not in launched.text
+    assert launched.text.count('process has finished cleanly') == 2, launched.text
+
+
+def test_a_model_that_does_not_exist_ends_the_launch_with_an_error(launch):
+    launched = launch('camera.launch.py', 'model:=no_such_model')
+    assert launched.exit_code() != 0
+    assert 'no_such_model' in launched.text
+    assert 'the segmenter failed while configuring' in launched.text
+    assert 'Traceback' not in launched.text
+
+
+def test_a_source_that_does_not_exist_ends_the_launch_with_an_error(launch):
+    launched = launch('camera.launch.py', 'source:=/no/such/video.mp4')
+    assert launched.exit_code() != 0
+    assert '/no/such/video.mp4' in launched.text
+    assert 'the camera process ended with exit code' in launched.text
+    assert 'Traceback' not in launched.text
+
+
+def test_a_segmenter_that_dies_ends_the_launch_with_an_error(launch, observer):
+    launched = launch('camera.launch.py', 'device:=cpu')
+    results = collect(observer, '/segmenter/instances')
+    spin_until(observer, lambda: results, launched)
+    segmenter = launched.text.split('[segmenter-1]: process started with pid [')[1].split(']')[0]
+    os.kill(int(segmenter), signal.SIGKILL)
+    assert launched.exit_code() != 0
+    assert 'the segmenter process ended with exit code -9' in launched.text
+
+
+def test_an_argument_of_the_wrong_type_is_named(launch):
+    launched = launch('camera.launch.py', 'score_threshold:=high')
+    assert launched.exit_code() != 0
+    assert 'score_threshold:=high: expected a value of type float' in launched.text
+
+
+def test_a_bag_is_replayed_with_its_stamps_and_everything_ends_with_it(
+    launch, observer, tmp_path
+):
+    stamps = [10**9 + index * 100_000_000 for index in range(10)]
+    results = collect(observer, '/segmenter/instances')
+    bag = write_bag(tmp_path / 'bag', stamps)
+    launched = launch('replay.launch.py', f'bag:={bag}', 'device:=cpu')
+    spin_until(observer, lambda: 'finished cleanly' in launched.text, launched)
+    assert launched.exit_code() == 0
+    seen = [message.header.stamp.sec * 10**9 + message.header.stamp.nanosec for message in results]
+    assert seen
+    assert seen[0] == stamps[0]
+    assert set(seen) <= set(stamps)
+    assert seen == sorted(set(seen))
+    assert {message.header.frame_id for message in results} == {'eye'}
+    assert 'Traceback' not in launched.text

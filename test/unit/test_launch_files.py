@@ -1,0 +1,83 @@
+"""What can be known about the launch files without launch, which ROS wheels do not include."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
+DECLARERS = ('DeclareLaunchArgument', '_argument')
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def arguments_of(path: Path) -> Iterator[tuple[str, ast.expr | None]]:
+    """Return the name of each argument that a launch file declares, and its description."""
+    for call in ast.walk(tree_of(path)):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            continue
+        if call.func.id in DECLARERS and isinstance(call.args[0], ast.Constant):
+            by_keyword = [item.value for item in call.keywords if item.arg == 'description']
+            yield call.args[0].value, [*by_keyword, *call.args[1:], None][0]
+
+
+def dictionary(path: Path, name: str) -> list[str]:
+    """Return the keys of a dictionary written down at the top of a launch file."""
+    for statement in tree_of(path).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            assert isinstance(statement.value, ast.Dict)
+            return [ast.literal_eval(key) for key in statement.value.keys if key]
+    raise AssertionError(f'{path.name} has no {name}')
+
+
+def test_the_launch_files_of_the_package_are_found():
+    assert {'camera.launch.py', 'replay.launch.py'} <= {path.name for path in LAUNCH_FILES}
+
+
+@pytest.mark.parametrize('path', LAUNCH_FILES, ids=lambda path: path.name)
+def test_every_argument_is_described_and_declared_once(path):
+    arguments = list(arguments_of(path))
+    names = [name for name, _ in arguments]
+    assert names
+    assert len(set(names)) == len(names)
+    for name, description in arguments:
+        assert isinstance(description, ast.Constant), f'{name} has no description'
+        assert len(description.value) > 10, f'{name} has no description worth the name'
+
+
+@pytest.mark.parametrize('name', ['CAMERA_PARAMETERS', 'SEGMENTER_PARAMETERS'])
+def test_every_argument_passed_on_is_a_parameter_of_the_package(name):
+    path = ROOT / 'launch' / 'camera.launch.py'
+    documented = yaml.safe_load((ROOT / 'config' / 'stmask.yaml').read_text())
+    known = {key for node in documented.values() for key in node['ros__parameters']}
+    passed_on = dictionary(path, name)
+    assert passed_on
+    assert set(passed_on) <= known | {'use_sim_time'}
+    assert set(passed_on) <= {argument for argument, _ in arguments_of(path)}
+
+
+def test_replay_passes_only_arguments_that_the_camera_launch_file_has():
+    includes = [
+        item.value for item in ast.walk(tree_of(ROOT / 'launch' / 'replay.launch.py'))
+        if isinstance(item, ast.keyword) and item.arg == 'launch_arguments'
+    ]
+    keys = {ast.literal_eval(key) for include in includes for table in ast.walk(include)
+            if isinstance(table, ast.Dict) for key in table.keys if key}
+    assert keys
+    declared = {name for name, _ in arguments_of(ROOT / 'launch' / 'camera.launch.py')}
+    assert keys <= declared
+
+
+def test_rviz_shows_the_topics_that_the_launch_file_remaps():
+    display = yaml.safe_load((ROOT / 'config' / 'stmask.rviz').read_text())
+    shown = [item['Topic']['Value'] for item in display['Visualization Manager']['Displays']]
+    source = (ROOT / 'launch' / 'camera.launch.py').read_text()
+    assert shown == ['/segmenter/overlay', '/image_raw']
+    assert all(f"('{topic}', " in source for topic in shown)
