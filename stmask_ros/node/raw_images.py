@@ -1,0 +1,265 @@
+"""
+Camera messages to pictures: every colour, mono, YUV and Bayer encoding of sensor_msgs.
+
+Works on messages of rclpy and of rosbags alike, so that a replay sees exactly what the node sees.
+Needs no ROS. A message that cannot be converted raises ImageError, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Bgr = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
+Reason = Literal['encoding', 'size', 'step', 'short data', 'compressed format', 'broken data']
+
+# More than any video camera has, and few enough that a decoder's memory stays below 1 GB.
+MAX_PIXELS = 64 * 1024 * 1024
+
+
+class ImageError(ValueError):
+    """
+    A message that cannot be turned into a picture.
+
+    reason: a few fixed words, good for counting. str(error): one sentence for the user.
+    """
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        """Keep the reason beside the text."""
+        super().__init__(text)
+        self.reason: Reason = reason
+
+
+class ImageMessage(Protocol):
+    """The fields of sensor_msgs/Image; data: array.array('B'), uint8 array or bytes."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: Any
+    step: int
+    data: Any
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """
+    One plane of pixels.
+
+    channels: values a pixel. depth: bytes a value. conversion: OpenCV's code, None for BGR itself.
+    smallest: fewest rows and columns. pairs: pixels of a row come in pairs that share colour.
+    """
+
+    channels: int
+    depth: int
+    conversion: int | None
+    smallest: int = 1
+    pairs: bool = False
+
+
+def _bayer(depth: int, conversion: int) -> _Packed:
+    return _Packed(1, depth, conversion, smallest=3)
+
+
+# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first two
+# rows' first two.
+_PACKED = {
+    'bgr8': _Packed(3, 1, None),
+    '8UC3': _Packed(3, 1, None),
+    'rgb8': _Packed(3, 1, cv2.COLOR_RGB2BGR),
+    'bgra8': _Packed(4, 1, cv2.COLOR_BGRA2BGR),
+    '8UC4': _Packed(4, 1, cv2.COLOR_BGRA2BGR),
+    'rgba8': _Packed(4, 1, cv2.COLOR_RGBA2BGR),
+    'mono8': _Packed(1, 1, cv2.COLOR_GRAY2BGR),
+    '8UC1': _Packed(1, 1, cv2.COLOR_GRAY2BGR),
+    'bgr16': _Packed(3, 2, None),
+    '16UC3': _Packed(3, 2, None),
+    'rgb16': _Packed(3, 2, cv2.COLOR_RGB2BGR),
+    'bgra16': _Packed(4, 2, cv2.COLOR_BGRA2BGR),
+    '16UC4': _Packed(4, 2, cv2.COLOR_BGRA2BGR),
+    'rgba16': _Packed(4, 2, cv2.COLOR_RGBA2BGR),
+    'mono16': _Packed(1, 2, cv2.COLOR_GRAY2BGR),
+    'uyvy': _Packed(2, 1, cv2.COLOR_YUV2BGR_UYVY, pairs=True),
+    'yuv422': _Packed(2, 1, cv2.COLOR_YUV2BGR_UYVY, pairs=True),
+    'yuyv': _Packed(2, 1, cv2.COLOR_YUV2BGR_YUY2, pairs=True),
+    'yuv422_yuy2': _Packed(2, 1, cv2.COLOR_YUV2BGR_YUY2, pairs=True),
+    'bayer_rggb8': _bayer(1, cv2.COLOR_BayerBG2BGR),
+    'bayer_bggr8': _bayer(1, cv2.COLOR_BayerRG2BGR),
+    'bayer_gbrg8': _bayer(1, cv2.COLOR_BayerGR2BGR),
+    'bayer_grbg8': _bayer(1, cv2.COLOR_BayerGB2BGR),
+    'bayer_rggb16': _bayer(2, cv2.COLOR_BayerBG2BGR),
+    'bayer_bggr16': _bayer(2, cv2.COLOR_BayerRG2BGR),
+    'bayer_gbrg16': _bayer(2, cv2.COLOR_BayerGR2BGR),
+    'bayer_grbg16': _bayer(2, cv2.COLOR_BayerGB2BGR),
+}
+
+# Rows: B, G, R. Columns: Y, U, V, 1. ITU-R BT.601 with Y in 16..235, as OpenCV has it for NV12.
+_BT601 = np.array([
+    [1.164, 2.018, 0.0, -16 * 1.164 - 128 * 2.018],
+    [1.164, -0.391, -0.813, -16 * 1.164 + 128 * (0.391 + 0.813)],
+    [1.164, 0.0, 1.596, -16 * 1.164 - 128 * 1.596],
+])
+
+
+def to_bgr(message: ImageMessage) -> Bgr:
+    """
+    Return the uint8 BGR [height, width, 3] picture of a sensor_msgs/Image.
+
+    16-bit values are scaled by 255 / 65535. The picture of a bgr8 message is a view into its data
+    (with its row padding, and read-only where the data is): copy it before changing it.
+    Raises ImageError.
+    """
+    _check_size(message.width, message.height)
+    packed = _PACKED.get(message.encoding)
+    if packed is not None:
+        return _packed_to_bgr(message, packed)
+    planar = _PLANAR.get(message.encoding)
+    if planar is not None:
+        return planar(message)
+    raise ImageError('encoding', _refusal(message.encoding))
+
+
+def demosaic(mosaic: Pixels, encoding: str) -> Bgr:
+    """Return the BGR picture of a uint8 or uint16 [height, width] Bayer mosaic; or ImageError."""
+    packed = _PACKED.get(encoding)
+    if packed is None or packed.smallest == 1:
+        raise ImageError('encoding', f"'{encoding}' is not a Bayer encoding")
+    height, width = mosaic.shape
+    _check_layout(width, height, packed, encoding)
+    return _convert(mosaic, packed)
+
+
+def check_colour(encoding: str) -> None:
+    """Raise ImageError if messages of this encoding are not pictures (depth, labels, unknown)."""
+    if encoding not in _PACKED and encoding not in _PLANAR:
+        raise ImageError('encoding', _refusal(encoding))
+
+
+def check_pixel_count(width: int, height: int) -> None:
+    """Raise ImageError if a picture has no pixels, or more than MAX_PIXELS."""
+    _check_size(width, height)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width <= 0 or height <= 0:
+        raise ImageError('size', f'the image is {width}x{height}: it has no pixels')
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            'size', f'the image is {width}x{height}: more than {MAX_PIXELS} pixels are refused')
+
+
+def _refusal(encoding: str) -> str:
+    """Return the sentence that says why an encoding is not taken."""
+    known = ', '.join(sorted([*_PACKED, *_PLANAR]))
+    if encoding in ('16UC1', '32FC1'):
+        return (
+            f"encoding '{encoding}' is for depth images by custom: publish a grey picture as "
+            'mono8 or mono16')
+    return f"encoding '{encoding[:40]}' is not a picture this node can read; it reads {known}"
+
+
+def _packed_to_bgr(message: ImageMessage, packed: _Packed) -> Bgr:
+    _check_layout(message.width, message.height, packed, message.encoding)
+    value = packed.depth * packed.channels
+    _check_step(message, message.width * value)
+    data = _bytes(message, message.step * (message.height - 1) + message.width * value)
+    return _convert(
+        np.ndarray(
+            (message.height, message.width, packed.channels),
+            _value_type(packed.depth, bool(message.is_bigendian)),
+            data,
+            strides=(message.step, value, packed.depth),
+        ),
+        packed,
+    )
+
+
+def _check_layout(width: int, height: int, packed: _Packed, encoding: str) -> None:
+    if min(width, height) < packed.smallest:
+        raise ImageError(
+            'size',
+            f"an image in '{encoding}' needs at least {packed.smallest}x{packed.smallest} pixels, "
+            f'this one is {width}x{height}')
+    if packed.pairs and width % 2:
+        raise ImageError(
+            'size', f"an image in '{encoding}' has an even width, this one is {width} wide")
+
+
+def _check_step(message: ImageMessage, row: int) -> None:
+    if message.step < row:
+        raise ImageError(
+            'step',
+            f"step is {message.step} bytes, but a row of {message.width} pixels in "
+            f"'{message.encoding}' takes {row}")
+
+
+def _bytes(message: ImageMessage, needed: int) -> npt.NDArray[np.uint8]:
+    """Return the data as uint8 without copying; ImageError if fewer than needed."""
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size < needed:
+        raise ImageError(
+            'short data',
+            f'the image has {data.size} bytes of data; {message.width}x{message.height} in '
+            f"'{message.encoding}' with a step of {message.step} needs {needed}")
+    return data
+
+
+def _value_type(depth: int, big_endian: bool) -> np.dtype[Any]:
+    return np.dtype(f'{">" if big_endian else "<"}u{depth}')
+
+
+def _convert(values: Pixels, packed: _Packed) -> Bgr:
+    """values: one or two bytes a value, [height, width] or [height, width, channels]."""
+    if packed.depth == 2:
+        values = values.astype(np.uint16)
+    if packed.channels == 1:
+        values = values.reshape(values.shape[:2])
+    if packed.conversion is not None:
+        values = cv2.cvtColor(values, packed.conversion)
+    return values if values.dtype == np.uint8 else cv2.convertScaleAbs(values, alpha=255 / 65535)
+
+
+def _two_planes(message: ImageMessage, conversion: int) -> Bgr:
+    """Y at full size, then U and V side by side at half size."""
+    width, height, step = message.width, message.height, message.step
+    if width % 2 or height % 2:
+        raise ImageError(
+            'size', f"an image in '{message.encoding}' has even sides, this one is "
+            f'{width}x{height}')
+    _check_step(message, width)
+    data = _bytes(message, step * (height + height // 2 - 1) + width)
+    luma = np.ndarray((height, width), np.uint8, data, strides=(step, 1))
+    chroma = np.ndarray(
+        (height // 2, width // 2, 2), np.uint8, data, height * step, strides=(step, 2, 1))
+    return cv2.cvtColorTwoPlane(luma, chroma, conversion)
+
+
+def _nv12(message: ImageMessage) -> Bgr:
+    return _two_planes(message, cv2.COLOR_YUV2BGR_NV12)
+
+
+def _nv21(message: ImageMessage) -> Bgr:
+    return _two_planes(message, cv2.COLOR_YUV2BGR_NV21)
+
+
+def _nv24(message: ImageMessage) -> Bgr:
+    """Y at full size, then U and V side by side at full size, in rows twice as long."""
+    width, height, step = message.width, message.height, message.step
+    _check_step(message, width)
+    data = _bytes(message, step * height + 2 * step * (height - 1) + 2 * width)
+    yuv = np.empty((height, width, 3), np.uint8)
+    yuv[..., 0] = np.ndarray((height, width), np.uint8, data, strides=(step, 1))
+    yuv[..., 1:] = np.ndarray(
+        (height, width, 2), np.uint8, data, height * step, strides=(2 * step, 2, 1))
+    yuv[..., 0] = np.maximum(yuv[..., 0], 16)
+    return cv2.transform(yuv, _BT601)
+
+
+_PLANAR: dict[str, Callable[[ImageMessage], Bgr]] = {'nv12': _nv12, 'nv21': _nv21, 'nv24': _nv24}
+
