@@ -16,6 +16,7 @@ import shutil
 from pathlib import Path
 from typing import TypeVar
 
+from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
@@ -37,7 +38,6 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from launch import LaunchContext, LaunchDescription
 from stmask_ros.node.transport import use_large_message_profile
 
 T = TypeVar('T')

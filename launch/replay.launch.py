@@ -8,6 +8,7 @@ The arguments of camera.launch.py hold here as well.
 
 from __future__ import annotations
 
+from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
@@ -23,8 +24,6 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration, ThisLaunchFileDir
 from launch_ros.event_handlers import OnStateTransition
-
-from launch import LaunchContext, LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -23,7 +23,6 @@ from rclpy.node import Node
 try:
     # The project called `launch` on PyPI is another one: only ours has this name.
     import launch_ros as _launch_ros  # noqa: F401
-
     from launch import LaunchDescription as _  # noqa: F401
 except ImportError:
     pytest.skip('launch and launch_ros are not installed', allow_module_level=True)
@@ -35,6 +34,7 @@ from rcl_interfaces.srv import GetParameters
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from std_srvs.srv import Trigger
+
 from stmask_ros.msg import TrackedInstanceArray
 
 ROOT = Path(__file__).resolve().parent.parent.parent
