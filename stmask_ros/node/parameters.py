@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -126,7 +126,7 @@ class Parameters:
         read_only=True,
         between=(1, 4096),
     )
-    retirement: str = _parameter(
+    retirement: Literal['missed', 'never'] = _parameter(
         _TRACKER.retirement,
         "'missed' gives tracks up after max_missed; 'never' keeps all, as STMask does.",
         read_only=True,
@@ -191,20 +191,31 @@ class ParameterServer:
 
 
 def _declare(node: Node) -> Parameters:
-    values: dict[str, Any] = {}
-    problems = []
-    for field in dataclasses.fields(Parameters):
-        try:
-            declared = node.declare_parameter(field.name, field.default, _descriptor(field))
-            values[field.name] = declared.value
-        except InvalidParameterTypeException as error:
-            problems.append(f'{error} (a number with a fraction is written 1.0, not 1)')
-        except InvalidParameterValueException as error:
-            problems.append(str(error))
-    problems += Parameters(**values).problems()
+    declared = [_declare_one(node, field) for field in dataclasses.fields(Parameters)]
+    problems = [item.problem for item in declared if item.problem]
+    values = Parameters(**{item.name: item.value for item in declared if not item.problem})
+    problems += values.problems()
     if problems:
         raise ParameterError('\n'.join(problems))
-    return Parameters(**values)
+    return values
+
+
+@dataclass(frozen=True)
+class _Declared:
+    name: str
+    value: Any = None
+    problem: str = ''
+
+
+def _declare_one(node: Node, field: dataclasses.Field[Any]) -> _Declared:
+    try:
+        parameter = node.declare_parameter(field.name, field.default, _descriptor(field))
+    except InvalidParameterTypeException as error:
+        hint = f'{error} (a number with a fraction is written 1.0, not 1)'
+        return _Declared(field.name, problem=hint)
+    except InvalidParameterValueException as error:
+        return _Declared(field.name, problem=str(error))
+    return _Declared(field.name, parameter.value)
 
 
 def _replaced(values: Parameters, changed: Sequence[Parameter[Any]]) -> Parameters:

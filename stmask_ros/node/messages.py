@@ -1,0 +1,140 @@
+"""From the result of a step to messages, at the speed of the generated code's fast paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from builtin_interfaces.msg import Duration, Time
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from stmask_ros.masks import MaskEncoding, RegionMask
+from stmask_ros.msg import InstanceMask, LabelInfo, TrackedInstance, TrackedInstanceArray
+from stmask_ros.tracking.results import FrameResult
+
+_NANOSECONDS = 1_000_000_000
+_LAST_SECOND = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class InstanceFormat:
+    """
+    How instances are written.
+
+    model: name of the model. class_names: class i + 1 is class_names[i]; empty names are sent
+    where it is too short.
+    """
+
+    model: str
+    class_names: Sequence[str]
+    encoding: MaskEncoding
+
+
+def stamp_of(header: Header) -> int:
+    """Return a header's stamp [ns]; 0 means that it has none."""
+    return int(header.stamp.sec) * _NANOSECONDS + int(header.stamp.nanosec)
+
+
+def time_message(nanoseconds: int) -> Time:
+    """Return a stamp [ns] as a message; one beyond the year 2038 becomes the last that fits."""
+    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+    return Time(sec=min(seconds, _LAST_SECOND), nanosec=rest)
+
+
+def duration_message(nanoseconds: int) -> Duration:
+    """Return a duration [ns] as a message."""
+    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+    return Duration(sec=min(seconds, _LAST_SECOND), nanosec=rest)
+
+
+def instances_message(
+    result: FrameResult, header: Header, frames_skipped: int, written: InstanceFormat
+) -> TrackedInstanceArray:
+    """
+    Return all of a frame's instances as one message, under the image's own header.
+
+    processing_time is left at zero: only the publisher knows it.
+    """
+    message = TrackedInstanceArray(
+        header=header,
+        image_width=result.image_width,
+        image_height=result.image_height,
+        epoch=result.epoch,
+        sequence=result.sequence,
+        frames_skipped=frames_skipped,
+        temporal_valid=result.temporal_valid,
+        model=written.model,
+    )
+    message.instances = _instances(result, written)
+    return message
+
+
+def _instances(result: FrameResult, written: InstanceFormat) -> list[TrackedInstance]:
+    # tolist() turns whole columns into Python's own numbers, which is what messages take.
+    columns = zip(
+        result.track_ids.tolist(), result.statuses.tolist(), result.sources.tolist(),
+        result.class_ids.tolist(), result.scores.tolist(), result.detection_scores.tolist(),
+        result.ages.tolist(), result.hits.tolist(), result.missed.tolist(),
+        result.first_seen.tolist(), result.last_detected.tolist(), result.boxes.tolist(),
+        result.masks, strict=True,
+    )
+    return [
+        TrackedInstance(
+            track_id=track_id, state=status, source=source,
+            class_id=class_id, class_name=_name(written.class_names, class_id),
+            score=score, detection_score=detection_score,
+            age=age, hits=hits, missed=missed,
+            first_seen=time_message(first_seen), last_detected=time_message(last_detected),
+            x_min=box[0], y_min=box[1], x_max=box[2], y_max=box[3],
+            mask=mask_message(mask, written.encoding),
+        )
+        for (track_id, status, source, class_id, score, detection_score, age, hits, missed,
+             first_seen, last_detected, box, mask) in columns
+    ]
+
+
+def _name(class_names: Sequence[str], class_id: int) -> str:
+    return class_names[class_id - 1] if 1 <= class_id <= len(class_names) else ''
+
+
+def mask_message(mask: RegionMask, encoding: MaskEncoding) -> InstanceMask:
+    """Return one mask as a message."""
+    message = InstanceMask(
+        encoding=int(encoding),
+        x_offset=mask.x_offset,
+        y_offset=mask.y_offset,
+        width=mask.width,
+        height=mask.height,
+        area=mask.area,
+    )
+    message.data.frombytes(mask.encode(encoding))
+    return message
+
+
+def image_message(
+    image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], encoding: str, header: Header
+) -> Image:
+    """Return a picture as an Image: uint8 [H, W, 3] for 'bgr8', uint16 [H, W] for 'mono16'."""
+    rows = np.ascontiguousarray(image)
+    message = Image(header=header, encoding=encoding)
+    message.height, message.width = rows.shape[:2]
+    message.step = rows.strides[0]
+    message.is_bigendian = 0
+    # Filling the array that is there skips the setter, which would look at every byte.
+    message.data.frombytes(rows.data.cast('B'))
+    return message
+
+
+def label_info_message(
+    model: str, class_names: Sequence[str], score_threshold: float, stamp: Time
+) -> LabelInfo:
+    """Return the classes of a model, as of `stamp`."""
+    return LabelInfo(
+        header=Header(stamp=stamp),
+        model=model,
+        class_names=list(class_names),
+        score_threshold=score_threshold,
+    )

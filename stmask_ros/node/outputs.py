@@ -1,0 +1,109 @@
+"""The node's publishers: instances always, pictures only while someone listens."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from stmask_ros.msg import LabelInfo, TrackedInstanceArray
+from stmask_ros.node.messages import (
+    InstanceFormat,
+    duration_message,
+    image_message,
+    instances_message,
+    label_info_message,
+)
+from stmask_ros.node.overlay import draw_overlay, label_image
+from stmask_ros.node.parameters import Parameters
+from stmask_ros.tracking.results import FrameResult
+from stmask_ros.tracking.segmenter import VideoSegmenter
+
+
+class Outputs:
+    """All topics that a configured segmenter publishes."""
+
+    def __init__(self, node: Node, segmenter: VideoSegmenter) -> None:
+        """Advertise the topics of `node`, for results of `segmenter`."""
+        self._node = node
+        self._model = segmenter.model_name
+        self._class_names = tuple(segmenter.class_names)
+        self._label_info = node.create_publisher(LabelInfo, '~/label_info', _latched())
+        self._instances = node.create_publisher(
+            TrackedInstanceArray, '~/instances', _reliable(depth=5),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._overlay = self._picture_publisher('~/overlay')
+        self._label_image = self._picture_publisher('~/label_image')
+
+    def _picture_publisher(self, topic: str) -> Publisher[Image]:
+        return self._node.create_publisher(
+            Image, topic, _reliable(depth=1),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def publish_label_info(self, score_threshold: float) -> None:
+        """Tell the classes, to those who listen now and those who come later."""
+        stamp = self._node.get_clock().now().to_msg()
+        self._label_info.publish(
+            label_info_message(self._model, self._class_names, score_threshold, stamp)
+        )
+
+    def publish_instances(
+        self,
+        result: FrameResult,
+        header: Header,
+        frames_skipped: int,
+        received_ns: int,
+        parameters: Parameters,
+    ) -> int:
+        """
+        Publish a result under its image's header.
+
+        received_ns: when the image arrived [ns, steady clock].
+        Returns the time since then [ns], as it stands in the message.
+        """
+        names = self._class_names if parameters.publish_class_names else ()
+        written = InstanceFormat(self._model, names, parameters.encoding())
+        message = instances_message(result, header, frames_skipped, written)
+        elapsed = time.monotonic_ns() - received_ns
+        message.processing_time = duration_message(elapsed)
+        self._instances.publish(message)
+        return elapsed
+
+    def publish_pictures(
+        self, result: FrameResult, image: npt.NDArray[np.uint8], header: Header
+    ) -> None:
+        """Draw and publish those pictures that someone listens to."""
+        if self._overlay.get_subscription_count() > 0:
+            picture = draw_overlay(image, result, self._class_names)
+            self._overlay.publish(image_message(picture, 'bgr8', header))
+        if self._label_image.get_subscription_count() > 0:
+            self._label_image.publish(image_message(label_image(result), 'mono16', header))
+
+    def destroy(self) -> None:
+        """Take the topics back."""
+        for publisher in (self._instances, self._label_info, self._overlay, self._label_image):
+            self._node.destroy_publisher(publisher)
+
+
+# Always new profiles: rclpy writes a topic's overrides into the one it is given.
+
+
+def _reliable(depth: int) -> QoSProfile:
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def _latched() -> QoSProfile:
+    return QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )

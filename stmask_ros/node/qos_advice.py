@@ -1,0 +1,40 @@
+"""Says what to do when publisher and subscription cannot talk to each other."""
+
+from __future__ import annotations
+
+from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+
+class QosAdviser:
+    """Warns once of each publisher whose quality of service the subscription cannot take."""
+
+    def __init__(self, node: Node, topic: str, requested: QoSProfile) -> None:
+        """Watch a topic; requested: what the subscription asks for, after any overrides."""
+        self._node = node
+        self._topic = topic
+        self._requested = requested
+        self._warned: set[str] = set()
+
+    def on_event(self, _event: QoSRequestedIncompatibleQoSInfo) -> None:
+        """Find the publishers that do not fit and warn of them."""
+        for publisher in self._node.get_publishers_info_by_topic(self._topic):
+            offered = publisher.qos_profile
+            compatibility, reason = qos_check_compatible(offered, self._requested)
+            name = f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
+            if compatibility == QoSCompatibility.ERROR and name not in self._warned:
+                self._warned.add(name)
+                self._node.get_logger().warning(self._advice(name, offered, reason))
+
+    def _advice(self, publisher: str, offered: QoSProfile, reason: str) -> str:
+        return (
+            f'no images will come from {publisher} on {self._topic}: it offers '
+            f'{_words(offered)}, this node requests {_words(self._requested)} ({reason}). '
+            f'Request less, with the parameters qos_overrides.{self._topic}.subscription.'
+            'reliability: best_effort and durability: volatile, or let the publisher offer more'
+        )
+
+
+def _words(profile: QoSProfile) -> str:
+    return f'{profile.reliability.name.lower()} {profile.durability.name.lower()}'
