@@ -14,7 +14,7 @@ SHARED_MEMORY = Path('/dev/shm')
 def segments() -> set[Path]:
     """Return the segments that Fast DDS keeps for processes; each has a lock file beside it."""
     return {lock.with_name(lock.name.removesuffix('_el'))
-            for lock in SHARED_MEMORY.glob('fastdds_*_el')}
+            for lock in SHARED_MEMORY.glob('fastdds_*_el') if 'port' not in lock.name}
 
 
 def is_abandoned(segment: Path) -> bool:

@@ -2,7 +2,7 @@
 One end of a stream of raw images, as a process of its own; for test_transport.py.
 
     image_traffic.py send WIDTH HEIGHT COUNT [default]
-    image_traffic.py receive [default]                    prints how many arrived
+    image_traffic.py receive [default]                    writes how many arrived
 
 The receiver says on the topic `ready` that it hears the sender; only then the counted frames
 begin. So discovery costs no frame, and every missing one was lost on the way. With `default`
@@ -96,7 +96,7 @@ class Receiver:
 
     def run(self) -> None:
         spin_until(self.node, lambda: self.counts['end'] > 0, 'heard no end')
-        print(self.counts['frame'])
+        sys.stdout.write(f'{self.counts["frame"]}\n')
 
 
 def main(role: str, *arguments: str) -> None:

@@ -33,7 +33,8 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize(('width', 'height'), [(640, 360), (1920, 1080)])
 def test_every_raw_image_arrives(width: int, height: int) -> None:
-    with start('receive') as receiver, start('send', str(width), str(height), str(COUNT)) as sender:
+    frames = (str(width), str(height), str(COUNT))
+    with start('receive') as receiver, start('send', *frames) as sender:
         try:
             received, _ = receiver.communicate(timeout=90)
             assert sender.wait(timeout=30) == 0
@@ -43,14 +44,18 @@ def test_every_raw_image_arrives(width: int, height: int) -> None:
     assert int(received) == COUNT
 
 
-def test_each_distribution_gets_the_variable_that_it_reads() -> None:
-    for distribution, variable in [
-            ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE'), ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
-            ('lyrical', 'FASTDDS_DEFAULT_PROFILES_FILE')]:
-        environment: dict[str, str] = {'ROS_DISTRO': distribution}
-        assert use_large_message_profile(environment).applied
-        assert Path(environment.pop(variable)).name == 'fastdds.xml'
-        assert list(environment) == ['ROS_DISTRO']
+@pytest.mark.parametrize(('distribution', 'variable'), [
+    ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+    ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+    ('lyrical', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+])
+def test_each_distribution_gets_the_variable_that_it_reads(
+    distribution: str, variable: str
+) -> None:
+    environment = {'ROS_DISTRO': distribution}
+    assert use_large_message_profile(environment).applied
+    assert Path(environment.pop(variable)).name == 'fastdds.xml'
+    assert list(environment) == ['ROS_DISTRO']
 
 
 @pytest.mark.parametrize('chosen', [
