@@ -49,7 +49,8 @@ class Bottleneck(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+        out: Tensor = self.relu(self.bn3(self.conv3(x)) + shortcut)
+        return out
 
 
 class ResNet(nn.Module):
@@ -91,7 +92,8 @@ class _DarkNetBlock(nn.Module):
         self.conv2 = _dark_conv(channels, 2 * channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(self.conv1(x))
+        out: Tensor = x + self.conv2(self.conv1(x))
+        return out
 
 
 class DarkNet53(nn.Module):

@@ -26,7 +26,8 @@ def deformable_convolution(
     Returns [B, out, H', W'].
     """
     if x.is_cuda or torch.is_grad_enabled():
-        return deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
+        out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
+        return out
     return _gather_and_multiply(x, offset, weight, bias, stride, padding, modulation)
 
 
@@ -98,8 +99,8 @@ class ModulatedDeformableConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.conv_offset_mask = nn.Conv2d(in_channels, 27, 3, stride, 1)
         nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
-        nn.init.zeros_(self.conv_offset_mask.weight)
-        nn.init.zeros_(self.conv_offset_mask.bias)
+        for parameter in self.conv_offset_mask.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve."""

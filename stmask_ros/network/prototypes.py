@@ -25,5 +25,6 @@ class PrototypeNet(nn.Sequential):
 
     def forward(self, p3: Tensor) -> Tensor:
         """[B, channels, H / 8, W / 8] -> [B, H / 4, W / 4, num_prototypes]."""
-        out: Tensor = super().forward(p3)
-        return out.permute(0, 2, 3, 1).contiguous()
+        for layer in self:
+            p3 = layer(p3)
+        return p3.permute(0, 2, 3, 1).contiguous()

@@ -43,6 +43,7 @@ class STMask(nn.Module):
         self.backbone = build_backbone(config)
         self.proto_net = PrototypeNet(config.channels, config.num_prototypes)
         self.fpn = FeaturePyramid(self.backbone.out_channels, config.channels)
+        # A list of one, which all levels share: the released weights name it so.
         self.prediction_layers = nn.ModuleList([PredictionHead(config)])
         self.TemporalNet: TemporalNet | None = None
         if config.temporal_fusion:
@@ -52,11 +53,18 @@ class STMask(nn.Module):
                 config.num_prototypes,
             )
 
+    @property
+    def head(self) -> PredictionHead:
+        """The prediction head."""
+        head = self.prediction_layers[0]
+        assert isinstance(head, PredictionHead)
+        return head
+
     def forward(self, images: Tensor) -> Predictions:
         """images: float [B, 3, H, W], normalised RGB, H and W multiples of 32."""
         stages = self.backbone(images)
         pyramid = self.fpn(stages)
-        head: HeadOutput = self.prediction_layers[0](pyramid)
+        head: HeadOutput = self.head(pyramid)
         level = self.config.correlation_level
         return Predictions(
             stages,
@@ -90,8 +98,8 @@ def initialise(network: STMask, seed: int = 0) -> None:
 
     The centerness starts at about 0.76, so that even an untrained network detects something.
     """
-    head = network.prediction_layers[0]
-    predicting = [
+    head = network.head
+    predicting: list[nn.Module] = [
         head.bbox_layer, head.centerness_layer, head.conf_layer, head.mask_layer, head.track_layer
     ]
     if network.TemporalNet is not None:
@@ -104,7 +112,8 @@ def initialise(network: STMask, seed: int = 0) -> None:
                 nn.init.zeros_(module.bias)
         for module in (layer for part in predicting for layer in _layers(part)):
             nn.init.normal_(module.weight, std=0.02)
-    for layer in head.centerness_layer:
+    for layer in _layers(head.centerness_layer):
+        assert layer.bias is not None
         nn.init.ones_(layer.bias)
 
 

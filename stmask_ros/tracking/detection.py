@@ -7,13 +7,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torchvision.ops import batched_nms
 
 from stmask_ros.network.boxes import box_iou, decode
 from stmask_ros.network.stmask import Predictions
 
-NmsMode = Literal['cross_class', 'per_class']
+NmsMode = Literal['cross_class', 'per_class', 'greedy']
 TOP_CANDIDATES = 200
-MAX_PER_CLASS_DETECTIONS = 100
+MAX_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ def detect(
     probabilities = head.class_logits[frame].softmax(-1)[:, 1:]
     candidates = (probabilities.amax(-1) > score_threshold).nonzero().squeeze(1)
     boxes = decode(head.box_deltas[frame, candidates], predictions.priors[candidates])
-    suppress = cross_class_nms if mode == 'cross_class' else per_class_nms
-    kept, classes, scores = suppress(
+    kept, classes, scores = _NMS[mode](
         boxes, probabilities[candidates], head.centerness[frame, candidates], nms_threshold,
         score_threshold,
     )
@@ -96,14 +96,33 @@ def per_class_nms(
     As cross_class_nms; a score must be above score_threshold, and 100 are returned at most.
     """
     scores, order = (
-        (probabilities * centerness.unsqueeze(1)).t().sort(1, descending=True, stable=True)
+        (probabilities * centerness.unsqueeze(1)).t().sort(dim=1, descending=True, stable=True)
     )
     scores, order = scores[:, :TOP_CANDIDATES], order[:, :TOP_CANDIDATES]
     keep = _fast_nms(boxes[order], threshold) & (scores > score_threshold)
     classes = torch.arange(1, len(order) + 1, device=boxes.device).unsqueeze(1).expand_as(order)
     kept_scores, by_score = scores[keep].sort(descending=True, stable=True)
-    by_score = by_score[:MAX_PER_CLASS_DETECTIONS]
-    return order[keep][by_score], classes[keep][by_score], kept_scores[:MAX_PER_CLASS_DETECTIONS]
+    by_score = by_score[:MAX_DETECTIONS]
+    return order[keep][by_score], classes[keep][by_score], kept_scores[:MAX_DETECTIONS]
+
+
+def greedy_nms(
+    boxes: Tensor, probabilities: Tensor, centerness: Tensor, threshold: float,
+    score_threshold: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Classic NMS within each class: a suppressed box no longer suppresses others.
+
+    As per_class_nms; boxes count as 640 pixels wide and one pixel larger, as in the reference.
+    """
+    rows, classes = (probabilities > score_threshold).nonzero().unbind(1)
+    scores = (probabilities * centerness.unsqueeze(1))[rows, classes]
+    pixels = boxes[rows] * 640 + boxes.new_tensor((0, 0, 1, 1))
+    kept = batched_nms(pixels, scores, classes, threshold)[:MAX_DETECTIONS]
+    return rows[kept], classes[kept] + 1, scores[kept]
+
+
+_NMS = {'cross_class': cross_class_nms, 'per_class': per_class_nms, 'greedy': greedy_nms}
 
 
 def _fast_nms(boxes: Tensor, threshold: float) -> Tensor:

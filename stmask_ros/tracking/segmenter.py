@@ -19,7 +19,13 @@ from stmask_ros.tracking.association import Association, associate
 from stmask_ros.tracking.detection import detect
 from stmask_ros.tracking.masks import BINARY_THRESHOLD, assemble, region_mask, visible_part
 from stmask_ros.tracking.preprocess import Geometry, Image, InvalidImageError, preprocess
-from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
+from stmask_ros.tracking.results import (
+    Float32Array,
+    FrameResult,
+    Int64Array,
+    Source,
+    TrackStatus,
+)
 from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
 
 __all__ = ['InvalidImageError', 'ModelError', 'VideoSegmenter', 'load_segmenter']
@@ -203,10 +209,7 @@ class VideoSegmenter:
             & (center[:, 1] <= self._geometry.height)
         )
 
-    def _statuses(
-        self, missed: np.ndarray[tuple[int], np.dtype[np.int64]],
-        hits: np.ndarray[tuple[int], np.dtype[np.int64]],
-    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _statuses(self, missed: Int64Array, hits: Int64Array) -> Int64Array:
         seen = np.where(
             hits >= self.tracker.confirm_hits, int(TrackStatus.CONFIRMED),
             int(TrackStatus.TENTATIVE),
@@ -215,17 +218,15 @@ class VideoSegmenter:
         ended = (missed > self.tracker.max_missed) & (self.tracker.retirement != 'never')
         return np.where(ended, int(TrackStatus.TERMINATED), status)
 
-    def _pixels(
-        self, boxes: Tensor, height: int, width: int
-    ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def _pixels(self, boxes: Tensor, height: int, width: int) -> Float32Array:
         corners = boxes.cpu().numpy().reshape(-1, 2, 2)
         scale = np.array([width / self._geometry.width, height / self._geometry.height])
         ordered = np.sort(corners * scale, axis=1)
         clipped = np.clip(np.nan_to_num(ordered), 0, (width, height))
-        return clipped.reshape(-1, 4).astype(np.float32)
+        return np.asarray(clipped.reshape(-1, 4), dtype=np.float32)
 
 
-def _unit(scores: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _unit(scores: Tensor) -> Float32Array:
     return scores.clamp(0, 1).cpu().numpy()
 
 

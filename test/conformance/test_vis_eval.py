@@ -20,7 +20,7 @@ from stmask_ros.evaluation import (
     measure_overlaps,
 )
 from stmask_ros.evaluation.report import identity_numbers, vis_numbers
-from stmask_ros.evaluation.rle import read_mask
+from stmask_ros.evaluation.rle import read_masks
 
 FOLDER = Path(__file__).resolve().parents[3] / 'shared' / 'conformance' / 'vis_eval'
 SETS = sorted(path.parent.name for path in FOLDER.glob('*/expected.json'))
@@ -97,6 +97,7 @@ def test_polygons_fill_the_pixels_of_the_reference(shared: Path) -> None:
     assert len(cases['polygon_to_rle']) == 60
     for case in cases['polygon_to_rle']:
         height, width = case['size']
-        mask = read_mask(case['polygons'], height, width)
-        expected = read_mask(case['rle'], height, width)
-        assert np.array_equal(coco_mask.decode([mask]), coco_mask.decode([expected]))
+        masks = read_masks([case['polygons'], case['rle']], height, width)
+        pixels = coco_mask.decode(masks)
+        assert pixels[..., 0].sum() == case['area']
+        assert np.array_equal(pixels[..., 0], pixels[..., 1])
