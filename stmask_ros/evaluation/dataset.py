@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stmask_ros.evaluation.rle import MaskSequence, Rle, SegmentationError, read_mask
+from stmask_ros.evaluation.rle import MaskSequence, Rle, SegmentationError, read_masks
 
 RESULTS_NAME = 'results.json'
 
@@ -76,12 +78,14 @@ class Dataset:
 
 def load_dataset(path: Path) -> Dataset:
     """Read a ground-truth file; DatasetError or OSError if that cannot be done."""
-    return parse_dataset(_load_json(path), str(path))
+    with _collector_paused():
+        return parse_dataset(_load_json(path), str(path))
 
 
 def load_predictions(path: Path, dataset: Dataset) -> list[PredictedTrack]:
     """Read results.json, or the submission zip around it; DatasetError or OSError."""
-    return parse_predictions(_load_json(path), dataset, str(path))
+    with _collector_paused():
+        return parse_predictions(_load_json(path), dataset, str(path))
 
 
 def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
@@ -144,6 +148,18 @@ def _as_entry(mask: Rle | None) -> dict[str, Any] | None:
     return {'size': [int(side) for side in mask['size']], 'counts': text}
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the cycle collector from walking a growing heap without cycles again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _load_json(path: Path) -> Any:
     try:
         if path.suffix != '.zip':
@@ -196,6 +212,12 @@ class _Record:
             raise self._unexpected(name, 'a list')
         return value
 
+    def numbers(self, name: str) -> list[float | None]:
+        values = self.items(name)
+        if not all(value is None or isinstance(value, (int, float)) for value in values):
+            raise self._unexpected(name, 'a list of numbers and nulls')
+        return values
+
     def records(self, name: str) -> Iterable[_Record]:
         entries = self.items(name)
         return (_Record(entry, f'{self.where}: {name}[{index}]')
@@ -226,7 +248,7 @@ def _category(record: _Record) -> Category:
 
 def _truth(record: _Record, videos: dict[int, Video]) -> GroundTruthTrack:
     sequence = _sequence(record, videos)
-    areas = record.items('areas') if record.has('areas') else sequence.areas.tolist()
+    areas = record.numbers('areas') if record.has('areas') else sequence.areas.tolist()
     return GroundTruthTrack(
         record.integer('id'),
         record.integer('video_id'),
@@ -253,16 +275,11 @@ def _sequence(record: _Record, videos: dict[int, Video]) -> MaskSequence:
             f'{record.where}: video_id {record.integer("video_id")} is not among the videos '
             'of the ground truth'
         )
-    masks: list[Rle | None] = []
     try:
-        for entry in record.items('segmentations'):
-            masks.append(read_mask(entry, video.height, video.width))
-    except SegmentationError as error:
-        raise DatasetError(f'{record.where}: segmentations[{len(masks)}]: {error}') from error
-    try:
+        masks = read_masks(record.items('segmentations'), video.height, video.width)
         return MaskSequence.from_masks(masks)
     except SegmentationError as error:
-        raise DatasetError(f'{record.where}: segmentations: {error}') from error
+        raise DatasetError(f"{record.where}: 'segmentations': {error}") from error
 
 
 def average_area(areas: Sequence[float | None]) -> float:

@@ -10,7 +10,6 @@ import numpy as np
 
 from stmask_ros.evaluation.dataset import Dataset, PredictedTrack
 from stmask_ros.evaluation.identity_counts import (
-    ALPHAS,
     FrameOverlaps,
     IdentityCounts,
     count_identities,
@@ -92,13 +91,13 @@ def evaluate_identity(
     """
     if overlaps is None:
         overlaps = measure_overlaps(dataset, predictions)
-    counts = {category.id: IdentityCounts.unmatched() for category in dataset.categories}
+    counts = {category.id: IdentityCounts.none() for category in dataset.categories}
     for overlap in overlaps:
         for key, group in _groups(overlap, score_threshold).items():
             if key in counts:
                 counts[key] += count_identities(group)
     per_category = {key: _scores(value) for key, value in counts.items()}
-    total = sum(counts.values(), IdentityCounts.unmatched())
+    total = sum(counts.values(), IdentityCounts.none())
     return IdentityReport(per_category, _class_average(per_category.values()), _scores(total))
 
 
@@ -122,46 +121,38 @@ def _groups(overlap: VideoOverlap, score_threshold: float | None) -> dict[int, F
 
 
 def _scores(counts: IdentityCounts) -> IdentityScores:
-    matches = counts.hota_matches
-    predicted, true = counts.predicted_masks, counts.true_masks
-    detection = matches / np.maximum(1.0, true + predicted - matches)
-    association = counts.association / np.maximum(1.0, matches)
-    clear_fp, clear_fn = predicted - counts.clear_matches, true - counts.clear_matches
-    idfp, idfn = predicted - counts.id_matches, true - counts.id_matches
+    hota, clear, matched = counts.hota, counts.clear, counts.id_matches
+    true, predicted = counts.true_masks, counts.predicted_masks
+    found = np.maximum(1.0, hota.matches)
+    detection = hota.matches / np.maximum(1.0, true + predicted - hota.matches)
+    clear_fp = predicted - clear.matches
     return IdentityScores(
-        hota=float(np.sqrt(detection * association).mean()),
+        hota=float(np.sqrt(detection * (hota.association / found)).mean()),
         deta=float(detection.mean()),
-        assa=float(association.mean()),
-        detre=float((matches / max(1.0, true)).mean()),
-        detpr=float((matches / max(1.0, predicted)).mean()),
-        assre=float((counts.association_recall / np.maximum(1.0, matches)).mean()),
-        asspr=float((counts.association_precision / np.maximum(1.0, matches)).mean()),
-        loca=_localisation(counts),
-        mota=(counts.clear_matches - clear_fp - counts.id_switches) / max(1.0, true),
-        motp=counts.clear_overlap / max(1.0, counts.clear_matches),
-        id_switches=counts.id_switches,
-        clear_tp=counts.clear_matches,
+        assa=float((hota.association / found).mean()),
+        detre=float((hota.matches / max(1.0, true)).mean()),
+        detpr=float((hota.matches / max(1.0, predicted)).mean()),
+        assre=float((hota.recall / found).mean()),
+        asspr=float((hota.precision / found).mean()),
+        # Where no pair reaches the threshold there is nothing to be inaccurate about.
+        loca=float(np.where(hota.matches > 0, hota.overlap / found, 1.0).mean()),
+        mota=(clear.matches - clear_fp - clear.id_switches) / max(1.0, true),
+        motp=clear.overlap / max(1.0, clear.matches),
+        id_switches=clear.id_switches,
+        clear_tp=clear.matches,
         clear_fp=clear_fp,
-        clear_fn=clear_fn,
-        mostly_tracked=counts.mostly_tracked,
-        partly_tracked=counts.partly_tracked,
-        mostly_lost=counts.mostly_lost,
-        fragmentations=counts.fragmentations,
-        idf1=counts.id_matches / max(1.0, (true + predicted) / 2),
-        idp=counts.id_matches / max(1.0, predicted),
-        idr=counts.id_matches / max(1.0, true),
-        idtp=counts.id_matches,
-        idfp=idfp,
-        idfn=idfn,
+        clear_fn=true - clear.matches,
+        mostly_tracked=clear.mostly_tracked,
+        partly_tracked=clear.partly_tracked,
+        mostly_lost=clear.mostly_lost,
+        fragmentations=clear.fragmentations,
+        idf1=matched / max(1.0, (true + predicted) / 2),
+        idp=matched / max(1.0, predicted),
+        idr=matched / max(1.0, true),
+        idtp=matched,
+        idfp=predicted - matched,
+        idfn=true - matched,
     )
-
-
-def _localisation(counts: IdentityCounts) -> float:
-    """Return the mean IoU of matched pairs; 1 at a threshold that no pair reaches."""
-    ones = np.ones(len(ALPHAS))
-    matched = counts.hota_matches > 0
-    quotient = np.divide(counts.hota_overlap, counts.hota_matches, out=ones, where=matched)
-    return float(quotient.mean())
 
 
 def _class_average(classes: Iterable[IdentityScores]) -> IdentityScores:

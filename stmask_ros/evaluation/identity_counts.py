@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from stmask_ros.evaluation.assignment import best_partners, contested_frames, only_partners
+from stmask_ros.evaluation.assignment import (
+    assign,
+    assign_frames,
+    chosen_partners,
+    is_only_choice,
+)
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
+SumsT = TypeVar('SumsT', bound='_Sums')
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 IOU_THRESHOLD = 0.5
@@ -48,51 +55,75 @@ class FrameOverlaps:
 
 
 @dataclass(frozen=True)
-class IdentityCounts:
+class _Sums:
+    """Counts of one part of the data that add up to those of the whole, field by field."""
+
+    def __add__(self: SumsT, other: SumsT) -> SumsT:
+        return type(self)(*(
+            getattr(self, field.name) + getattr(other, field.name) for field in fields(self)
+        ))
+
+
+@dataclass(frozen=True)
+class HotaCounts(_Sums):
     """
-    Sums over frames, to be added up over videos and classes.
+    Float64 [19] each, for the IoU thresholds ALPHAS.
+
+    matches, overlap: matched pairs of masks, and their summed IoU.
+    association, recall, precision: summed over these pairs, how well the two tracks they belong
+    to agree: Jaccard index, and share of the true and of the predicted track.
+    """
+
+    matches: Float64Array
+    overlap: Float64Array
+    association: Float64Array
+    recall: Float64Array
+    precision: Float64Array
+
+    @classmethod
+    def none(cls) -> HotaCounts:
+        """Return the counts without any match."""
+        zeros = np.zeros(len(ALPHAS))
+        return cls(zeros, zeros, zeros, zeros, zeros)
+
+
+@dataclass(frozen=True)
+class ClearCounts(_Sums):
+    """
+    CLEAR MOT at IoU 0.5: matched pairs of masks, their summed IoU, and what befell the objects.
+
+    mostly_tracked: in over 80 % of the object's frames; mostly_lost: in under 20 %.
+    fragmentations: how often a tracked object was found again.
+    """
+
+    matches: float = 0.0
+    overlap: float = 0.0
+    id_switches: float = 0.0
+    mostly_tracked: float = 0.0
+    partly_tracked: float = 0.0
+    mostly_lost: float = 0.0
+    fragmentations: float = 0.0
+
+
+@dataclass(frozen=True)
+class IdentityCounts(_Sums):
+    """
+    All counts of the identity metrics.
 
     true_masks, predicted_masks: number of masks.
-    hota_matches, hota_overlap, association, association_recall, association_precision:
-    float64 [19], for each of ALPHAS: matched pairs, their summed IoU, and the summed Jaccard
-    index, recall and precision of the pairs of tracks they belong to.
-    clear_matches, clear_overlap: pairs at IoU 0.5, and their summed IoU.
-    id_switches, mostly_tracked, partly_tracked, mostly_lost, fragmentations: of CLEAR MOT.
-    id_matches: pairs at IoU 0.5 under the best assignment of whole tracks.
+    id_matches: pairs of masks at IoU 0.5 under the best assignment of whole tracks.
     """
 
     true_masks: float
     predicted_masks: float
-    hota_matches: Float64Array
-    hota_overlap: Float64Array
-    association: Float64Array
-    association_recall: Float64Array
-    association_precision: Float64Array
-    clear_matches: float
-    clear_overlap: float
-    id_switches: float
-    mostly_tracked: float
-    partly_tracked: float
-    mostly_lost: float
-    fragmentations: float
+    hota: HotaCounts
+    clear: ClearCounts
     id_matches: float
 
     @classmethod
-    def unmatched(
-        cls, true_masks: float = 0.0, predicted_masks: float = 0.0, objects: float = 0.0
-    ) -> IdentityCounts:
-        """Return the counts of masks that have no counterpart, of that many objects."""
-        zeros = np.zeros(len(ALPHAS))
-        return cls(
-            true_masks, predicted_masks, zeros, zeros, zeros, zeros, zeros,
-            0.0, 0.0, 0.0, 0.0, 0.0, objects, 0.0, 0.0,
-        )
-
-    def __add__(self, other: IdentityCounts) -> IdentityCounts:
-        """Return the counts of both."""
-        return IdentityCounts(*(
-            getattr(self, field.name) + getattr(other, field.name) for field in fields(self)
-        ))
+    def none(cls) -> IdentityCounts:
+        """Return the counts of no masks at all."""
+        return cls(0.0, 0.0, HotaCounts.none(), ClearCounts(), 0.0)
 
 
 def count_identities(overlaps: FrameOverlaps) -> IdentityCounts:
@@ -100,24 +131,21 @@ def count_identities(overlaps: FrameOverlaps) -> IdentityCounts:
     overlaps = overlaps.visible()
     true_masks = float(overlaps.true_present.sum())
     predicted_masks = float(overlaps.predicted_present.sum())
-    objects = overlaps.true_present.shape[1]
     if not overlaps.iou.any():
-        return IdentityCounts.unmatched(true_masks, predicted_masks, objects)
+        lost = ClearCounts(mostly_lost=overlaps.true_present.shape[1])
+        return IdentityCounts(true_masks, predicted_masks, HotaCounts.none(), lost, 0.0)
     return IdentityCounts(
         true_masks,
         predicted_masks,
-        *_hota(overlaps),
-        *_clear(overlaps),
+        _hota(overlaps),
+        _clear(overlaps),
         _id_matches(overlaps.iou),
     )
 
 
-def _hota(overlaps: FrameOverlaps) -> tuple[Float64Array, ...]:
-    """Return hota_matches to association_precision of IdentityCounts."""
+def _hota(overlaps: FrameOverlaps) -> HotaCounts:
     scores = _alignment(overlaps) * overlaps.iou
-    partners = only_partners(scores)
-    for frame in np.flatnonzero(contested_frames(scores)):
-        partners[frame] = best_partners(scores[frame], *_present(overlaps, frame))
+    partners = assign_frames(scores, overlaps.true_present, overlaps.predicted_present)
     frames, truths = np.nonzero(partners >= 0)
     predictions = partners[frames, truths]
     iou = overlaps.iou[frames, truths, predictions]
@@ -126,12 +154,13 @@ def _hota(overlaps: FrameOverlaps) -> tuple[Float64Array, ...]:
     np.add.at(pairs, (truths, predictions), matched)
     true_lengths = overlaps.true_present.sum(axis=0)[:, None, None]
     predicted_lengths = overlaps.predicted_present.sum(axis=0)[None, :, None]
-    return (
-        matched.sum(axis=0).astype(np.float64),
-        (matched * iou[:, None]).sum(axis=0),
-        (pairs * (pairs / (true_lengths + predicted_lengths - pairs))).sum(axis=(0, 1)),
-        (pairs * (pairs / true_lengths)).sum(axis=(0, 1)),
-        (pairs * (pairs / predicted_lengths)).sum(axis=(0, 1)),
+    either = true_lengths + predicted_lengths - pairs
+    return HotaCounts(
+        matches=matched.sum(axis=0).astype(np.float64),
+        overlap=(matched * iou[:, None]).sum(axis=0),
+        association=(pairs * (pairs / either)).sum(axis=(0, 1)),
+        recall=(pairs * (pairs / true_lengths)).sum(axis=(0, 1)),
+        precision=(pairs * (pairs / predicted_lengths)).sum(axis=(0, 1)),
     )
 
 
@@ -146,44 +175,48 @@ def _alignment(overlaps: FrameOverlaps) -> Float64Array:
     return alignment
 
 
-def _clear(overlaps: FrameOverlaps) -> tuple[float, ...]:
-    """Return clear_matches to fragmentations of IdentityCounts."""
+def _clear(overlaps: FrameOverlaps) -> ClearCounts:
     # Frames without an object or without a prediction leave the previous partners standing.
     busy = overlaps.true_present.any(axis=1) & overlaps.predicted_present.any(axis=1)
-    iou = np.where(overlaps.iou >= IOU_THRESHOLD - _EPSILON, overlaps.iou, 0.0)
-    partners = _steady_partners(iou, overlaps)[busy]
+    partners = _steady_partners(overlaps, np.flatnonzero(busy))
     matched = partners >= 0
-    chosen = np.take_along_axis(iou[busy], np.maximum(partners, 0)[:, :, None], axis=2)[:, :, 0]
+    chosen = np.take_along_axis(overlaps.iou[busy], np.maximum(partners, 0)[:, :, None], axis=2)
     ratio = matched.sum(axis=0) / overlaps.true_present.sum(axis=0)
     mostly = float((ratio > _MOSTLY_TRACKED).sum())
     partly = float((ratio >= _PARTLY_TRACKED).sum()) - mostly
     starts = matched & ~np.pad(matched, ((1, 0), (0, 0)))[:-1]
-    return (
-        float(matched.sum()),
-        float(chosen[matched].sum()),
-        float(_switches(partners)),
-        mostly,
-        partly,
-        len(ratio) - mostly - partly,
-        float(np.maximum(starts.sum(axis=0) - 1, 0).sum()),
+    return ClearCounts(
+        matches=float(matched.sum()),
+        overlap=float(chosen[..., 0][matched].sum()),
+        id_switches=float(_switches(partners)),
+        mostly_tracked=mostly,
+        partly_tracked=partly,
+        mostly_lost=len(ratio) - mostly - partly,
+        fragmentations=float(np.maximum(starts.sum(axis=0) - 1, 0).sum()),
     )
 
 
-def _steady_partners(iou: Float64Array, overlaps: FrameOverlaps) -> Int64Array:
-    """Return the partners [T, G] that change least; iou [T, G, P] is 0 below the threshold."""
-    partners = only_partners(iou)
-    busy = np.flatnonzero(
-        overlaps.true_present.any(axis=1) & overlaps.predicted_present.any(axis=1)
-    )
-    contested = contested_frames(iou)
-    previous = np.full(iou.shape[1], -1)
-    for frame in busy:
-        if contested[frame]:
-            kept = previous[:, None] == np.arange(iou.shape[2])
-            scores = np.where(iou[frame] > 0, _KEEP_PARTNER * kept + iou[frame], 0.0)
-            partners[frame] = best_partners(scores, *_present(overlaps, frame))
-        previous = partners[frame]
+def _steady_partners(overlaps: FrameOverlaps, frames: Int64Array) -> Int64Array:
+    """Return the partners [len(frames), G] above the threshold that change least."""
+    iou = overlaps.iou[frames]
+    scores = np.where(iou >= IOU_THRESHOLD - _EPSILON, iou, 0.0)
+    partners = chosen_partners(scores > 0)
+    for index in np.flatnonzero(~is_only_choice(scores)):
+        if index > 0:
+            _favour(scores[index], partners[index - 1])
+        partners[index] = assign(
+            scores[index],
+            overlaps.true_present[frames[index]],
+            overlaps.predicted_present[frames[index]],
+        )
     return partners
+
+
+def _favour(scores: Float64Array, previous: Int64Array) -> None:
+    """Raise, in scores [G, P], those of the previous partners [G] that are still possible."""
+    truths = np.flatnonzero(previous >= 0)
+    truths = truths[scores[truths, previous[truths]] > 0]
+    scores[truths, previous[truths]] += _KEEP_PARTNER
 
 
 def _switches(partners: Int64Array) -> int:
@@ -196,10 +229,3 @@ def _switches(partners: Int64Array) -> int:
 def _id_matches(iou: Float64Array) -> float:
     common = (iou >= IOU_THRESHOLD).sum(axis=0)
     return float(common[linear_sum_assignment(common, maximize=True)].sum())
-
-
-def _present(overlaps: FrameOverlaps, frame: int) -> tuple[Int64Array, Int64Array]:
-    return (
-        np.flatnonzero(overlaps.true_present[frame]),
-        np.flatnonzero(overlaps.predicted_present[frame]),
-    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stmask_ros.evaluation.average_precision import NOT_DEFINED
 from stmask_ros.evaluation.dataset import Dataset
 from stmask_ros.evaluation.identity import IdentityReport, IdentityScores
-from stmask_ros.evaluation.vis_metric import NOT_DEFINED, VisReport, VisSummary
+from stmask_ros.evaluation.vis_metric import VisReport, VisSummary
 
 _VIS_NAMES = {
     'AP': 'ap', 'AP50': 'ap50', 'AP75': 'ap75',

@@ -43,13 +43,16 @@ class MaskSequence:
 
     @classmethod
     def from_masks(cls, masks: Sequence[Rle | None]) -> MaskSequence:
-        """Measure the areas; SegmentationError if a mask does not fit into its own size."""
-        present = [frame for frame, mask in enumerate(masks) if mask is not None]
+        """Measure the areas; SegmentationError if a mask has more pixels than its image."""
+        shown = [mask for mask in masks if mask is not None]
         areas = np.zeros(len(masks), np.int64)
-        if present:
-            shown = [masks[frame] for frame in present]
-            areas[present] = coco_mask.area(shown)
-            _check_extent(shown, present, areas)
+        if shown:
+            areas[[mask is not None for mask in masks]] = coco_mask.area(shown)
+        for index, (mask, area) in enumerate(zip(masks, areas.tolist(), strict=True)):
+            if mask is not None and area > mask['size'][0] * mask['size'][1]:
+                raise SegmentationError(
+                    f'entry {index}: {area} pixels in a mask of size {mask["size"]}'
+                )
         return cls(masks, areas)
 
     def __len__(self) -> int:
@@ -57,23 +60,33 @@ class MaskSequence:
         return len(self.masks)
 
 
-def read_mask(entry: Any, height: int, width: int) -> Rle | None:
+def read_masks(entries: Sequence[Any], height: int, width: int) -> list[Rle | None]:
     """
-    Return the mask of one segmentation entry, None for an absent one (null or an empty list).
+    Return the masks of one track's segmentation entries, None for null and for an empty list.
 
-    entry: list of polygons [[x0, y0, x1, y1, ...], ...] in pixels of a height x width image, or
-    an RLE {'size': [height, width], 'counts': list of runs or compressed text}.
-    Raises SegmentationError.
+    entries: each a list of polygons [[x0, y0, x1, y1, ...], ...] in pixels of a height x width
+    image, or an RLE {'size': [height, width], 'counts': list of runs or compressed text}.
+    Raises SegmentationError with the index of the entry.
     """
-    if not entry:
-        return None
+    masks: list[Rle | None] = []
+    usual = [height, width]
+    try:
+        for entry in entries:
+            masks.append(_read_mask(entry, usual) if entry else None)  # noqa: PERF401
+    except SegmentationError as error:
+        raise SegmentationError(f'entry {len(masks)}: {error}') from error
+    return masks
+
+
+def _read_mask(entry: Any, usual: list[int]) -> Rle:
     if isinstance(entry, list):
-        return _from_polygons(entry, height, width)
+        return _from_polygons(entry, *usual)
     if not isinstance(entry, dict) or 'size' not in entry or 'counts' not in entry:
         raise SegmentationError(
             f"expected null, polygons or an RLE with 'size' and 'counts', got {_short(entry)}"
         )
-    _check_size(entry['size'])
+    if entry['size'] != usual:
+        _check_size(entry['size'])
     if isinstance(entry['counts'], list):
         return _from_runs(entry['size'], entry['counts'])
     return _checked_compressed(entry)
@@ -119,17 +132,6 @@ def _check_size(size: Any) -> None:
     is_pair = isinstance(size, list) and len(size) == 2
     if not is_pair or not all(isinstance(side, int) and side > 0 for side in size):
         raise SegmentationError(f'expected a size of [height, width], got {_short(size)}')
-
-
-def _check_extent(masks: list[Any], frames: list[int], areas: Int64Array) -> None:
-    boxes = coco_mask.toBbox(masks)
-    sizes = np.array([mask['size'] for mask in masks])
-    too_large = areas[frames] > sizes.prod(axis=1)
-    outside = boxes[:, 0] + boxes[:, 2] > sizes[:, 1]
-    for index in np.flatnonzero(too_large | outside):
-        raise SegmentationError(
-            f'frame {frames[index]}: the RLE has more pixels than its size {masks[index]["size"]}'
-        )
 
 
 def _short(value: Any) -> str:

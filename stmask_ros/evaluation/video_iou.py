@@ -68,11 +68,8 @@ class VideoOverlap:
 
     def frame_iou(self) -> Float64Array:
         """Return the mask IoU in every frame, float64 [T, G, P]; 0 where either is absent."""
-        union = (
-            self.predicted_stack.areas[:, :, None] + self.true_stack.areas[:, None, :]
-            - self.intersections
-        )
-        return (self.intersections / np.maximum(union, 1)).transpose(0, 2, 1)
+        iou: Float64Array = self.intersections / np.maximum(self._unions(), 1)
+        return iou.transpose(0, 2, 1)
 
     def video_iou(self, reference_quirks: bool = False) -> Float64Array:
         """
@@ -82,13 +79,11 @@ class VideoOverlap:
         different image sizes have nothing in common. With reference_quirks both kinds of frames
         are left out of the sums, as the reference does.
         """
-        unions = (
-            self.predicted_stack.areas[:, :, None] + self.true_stack.areas[:, None, :]
-            - self.intersections
-        )
+        unions = self._unions()
         if reference_quirks:
             unions = np.where(self._reference_frames(), unions, 0)
-        return self.intersections.sum(axis=0) / np.maximum(unions.sum(axis=0), 1)
+        iou: Float64Array = self.intersections.sum(axis=0) / np.maximum(unions.sum(axis=0), 1)
+        return iou
 
     def size_mismatches(self) -> BoolArray:
         """Return bool [T, P, G]: both masks present, but of images of different sizes."""
@@ -96,7 +91,12 @@ class VideoOverlap:
             self.predicted_stack.sizes[:, :, None] != self.true_stack.sizes[:, None]
         ).any(axis=-1)
         present = self.predicted_stack.present[:, :, None] & self.true_stack.present[:, None]
-        return differ & present
+        mismatches: BoolArray = differ & present
+        return mismatches
+
+    def _unions(self) -> Int64Array:
+        predicted, true = self.predicted_stack.areas, self.true_stack.areas
+        return predicted[:, :, None] + true[:, None, :] - self.intersections
 
     def _reference_frames(self) -> BoolArray:
         common = np.minimum(self.predicted_stack.lengths[:, None], self.true_stack.lengths[None])
@@ -136,10 +136,10 @@ def _measure_video(
     predicted_stack = TrackStack.from_sequences(predicted_sequences, frames)
     intersections = np.zeros((frames, len(predictions), len(truths)), np.int64)
     for frame in range(frames):
-        rows = np.flatnonzero(predicted_stack.present[frame])
-        columns = np.flatnonzero(true_stack.present[frame])
+        rows = predicted_stack.present[frame].nonzero()[0]
+        columns = true_stack.present[frame].nonzero()[0]
         if rows.size and columns.size:
-            intersections[np.ix_([frame], rows, columns)] = _intersections(
+            intersections[frame, rows[:, None], columns] = _intersections(
                 [predicted_sequences[row].masks[frame] for row in rows],
                 [true_sequences[column].masks[frame] for column in columns],
                 predicted_stack.areas[frame, rows],
@@ -161,4 +161,5 @@ def _intersections(
     different sizes give -1 or 0.
     """
     fractions = coco_mask.iou(list(predicted), list(truths), [1] * len(truths))
-    return np.rint(np.maximum(fractions, 0.0) * areas[:, None]).astype(np.int64)
+    common: Int64Array = np.rint(np.maximum(fractions, 0.0) * areas[:, None]).astype(np.int64)
+    return common

@@ -125,7 +125,7 @@ def evaluate_vis(
 
 
 def _indices_by_category(
-    tracks: Sequence[GroundTruthTrack] | Sequence[PredictedTrack]
+    tracks: Sequence[GroundTruthTrack | PredictedTrack]
 ) -> defaultdict[int, list[int]]:
     found: defaultdict[int, list[int]] = defaultdict(list)
     for index, track in enumerate(tracks):
