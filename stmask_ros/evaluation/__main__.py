@@ -1,0 +1,9 @@
+"""Score a results.json from the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from stmask_ros.evaluation.command import main
+
+sys.exit(main())
