@@ -14,7 +14,14 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from stmask_ros.node.raw_images import Bgr, ImageError, check_colour, check_pixel_count, demosaic
+from stmask_ros.node.raw_images import (
+    Bgr,
+    ImageError,
+    Pixels,
+    check_colour,
+    check_pixel_count,
+    demosaic,
+)
 
 _FORMATS = ('JPEG', 'PNG', 'WEBP')
 
@@ -26,8 +33,13 @@ _LONGEST_JPEG_TRAILER = 4096
 class CompressedImageMessage(Protocol):
     """The fields of sensor_msgs/CompressedImage; data: array.array('B'), uint8 array or bytes."""
 
-    format: str
-    data: Any
+    @property
+    def format(self) -> str:
+        """Encoding before compression and kind of compression."""
+
+    @property
+    def data(self) -> Any:
+        """The compressed file."""
 
 
 def compressed_to_bgr(message: CompressedImageMessage) -> Bgr:
@@ -44,7 +56,8 @@ def compressed_to_bgr(message: CompressedImageMessage) -> Bgr:
     compressed_size(data)
     if before.startswith('bayer_'):
         return demosaic(_decode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH), before)
-    return _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    colour = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.asarray(colour, np.uint8)
 
 
 def compressed_size(data: Any) -> tuple[int, int]:
@@ -88,7 +101,7 @@ def _header(raw: bytes) -> tuple[str, int, int]:
             'broken data', f'the header of the compressed image is broken: {error}') from error
 
 
-def _decode(data: np.ndarray[Any, np.dtype[np.uint8]], flags: int) -> Any:
+def _decode(data: Bgr, flags: int) -> Pixels:
     try:
         pixels = cv2.imdecode(data, flags)
     except cv2.error as error:

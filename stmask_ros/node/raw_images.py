@@ -219,10 +219,12 @@ def _convert(values: Pixels, packed: _Packed) -> Bgr:
     if packed.depth == 2:
         values = values.astype(np.uint16)
     if packed.channels == 1:
-        values = values.reshape(values.shape[:2])
+        values = values[..., 0] if values.ndim == 3 else values
     if packed.conversion is not None:
         values = cv2.cvtColor(values, packed.conversion)
-    return values if values.dtype == np.uint8 else cv2.convertScaleAbs(values, alpha=255 / 65535)
+    if values.dtype != np.uint8:
+        values = cv2.convertScaleAbs(values, alpha=255 / 65535)
+    return np.asarray(values, np.uint8)
 
 
 def _two_planes(message: ImageMessage, conversion: int) -> Bgr:
@@ -237,7 +239,7 @@ def _two_planes(message: ImageMessage, conversion: int) -> Bgr:
     luma = np.ndarray((height, width), np.uint8, data, strides=(step, 1))
     chroma = np.ndarray(
         (height // 2, width // 2, 2), np.uint8, data, height * step, strides=(step, 2, 1))
-    return cv2.cvtColorTwoPlane(luma, chroma, conversion)
+    return np.asarray(cv2.cvtColorTwoPlane(luma, chroma, conversion), np.uint8)
 
 
 def _nv12(message: ImageMessage) -> Bgr:
@@ -258,7 +260,7 @@ def _nv24(message: ImageMessage) -> Bgr:
     yuv[..., 1:] = np.ndarray(
         (height, width, 2), np.uint8, data, height * step, strides=(2 * step, 2, 1))
     yuv[..., 0] = np.maximum(yuv[..., 0], 16)
-    return cv2.transform(yuv, _BT601)
+    return np.asarray(cv2.transform(yuv, _BT601), np.uint8)
 
 
 _PLANAR: dict[str, Callable[[ImageMessage], Bgr]] = {'nv12': _nv12, 'nv21': _nv21, 'nv24': _nv24}
