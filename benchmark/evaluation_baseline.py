@@ -138,18 +138,30 @@ def _precision(results: list[Any]) -> Any:
 
 
 def identity(truth_path: Path, prediction_path: Path) -> tuple[float, float, float]:
-    """Return HOTA, MOTA and IDF1 of all detections."""
+    """
+    Return HOTA, MOTA and IDF1 of all detections.
+
+    In the order of TrackEval: all pairs of every frame once, then each class in each video picks
+    its own masks frame by frame, and every metric walks the frames; one without either is quick.
+    """
     truth, predictions = load(truth_path, prediction_path)
-    tracks, hypotheses = _group(truth['annotations']), _group(predictions)
     totals = np.zeros((4, len(ALPHAS)))
     clear, matched = np.zeros(4), np.zeros(3)
-    for category in truth['categories']:
-        for video in truth['videos']:
-            key = video['id'], category['id']
-            if not tracks[key] and not hypotheses[key]:
+    for video in truth['videos']:
+        tracks = [t for t in truth['annotations'] if t['video_id'] == video['id']]
+        hypotheses = [t for t in predictions if t['video_id'] == video['id']]
+        raw = _frames(tracks, hypotheses, video['length'])
+        classes = np.array([t['category_id'] for t in tracks], int)
+        others = np.array([t['category_id'] for t in hypotheses], int)
+        for category in truth['categories']:
+            frames = _of_class(raw, classes == category['id'], others == category['id'])
+            shape = len(tracks), len(hypotheses)
+            counts = [sum(map(len, column)) for column in list(zip(*frames, strict=True))[:2]]
+            if not all(counts):
+                totals[1:3] += np.array(counts[::-1])[:, None]
+                clear += (0, counts[1], counts[0], 0)
+                matched += (0, counts[0], counts[1])
                 continue
-            frames = _frames(tracks[key], hypotheses[key], video['length'])
-            shape = len(tracks[key]), len(hypotheses[key])
             totals += _hota(frames, shape)
             clear += _clear(frames, shape)
             matched += _identity(frames, shape)
@@ -158,6 +170,14 @@ def identity(truth_path: Path, prediction_path: Path) -> tuple[float, float, flo
                    * association / np.maximum(1, right)).mean()
     mota = (clear[0] - clear[1] - clear[3]) / max(1, clear[0] + clear[2])
     return float(hota), float(mota), float(matched[0] / (matched[1] / 2 + matched[2] / 2))
+
+
+def _of_class(frames: list[Any], is_class: Any, is_class_too: Any) -> list[Any]:
+    chosen = []
+    for rows, columns, iou in frames:
+        mine, theirs = is_class[rows], is_class_too[columns]
+        chosen.append((rows[mine], columns[theirs], iou[mine][:, theirs]))
+    return chosen
 
 
 def _frames(truths: list[Any], predictions: list[Any], length: int) -> list[Any]:

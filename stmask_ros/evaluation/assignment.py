@@ -25,7 +25,7 @@ def assign_frames(
     # Where everybody's one favourite is free there is no better sum, and no other as good.
     first = _one_to_one(truths_choose)
     chosen = np.where(first[:, None, None], truths_choose, predictions_choose)
-    partners = chosen_partners(chosen)
+    partners: Int64Array = np.where(chosen.any(axis=2), chosen.argmax(axis=2), -1)
     for frame in np.flatnonzero(~first & ~_one_to_one(predictions_choose)):
         partners[frame] = assign(scores[frame], true_present[frame], predicted_present[frame])
     return partners
@@ -43,17 +43,6 @@ def assign(
     positive = present[chosen_rows, chosen_columns] > 0
     partners[rows[chosen_rows[positive]]] = columns[chosen_columns[positive]]
     return partners
-
-
-def chosen_partners(chosen: BoolArray) -> Int64Array:
-    """Return for bool [T, G, P] the index of the chosen prediction, int64 [T, G], -1 if none."""
-    partners: Int64Array = np.where(chosen.any(axis=2), chosen.argmax(axis=2), -1)
-    return partners
-
-
-def is_only_choice(scores: Float64Array) -> BoolArray:
-    """Return bool [T]: whether scores [T, G, P] leave a single way to assign the frame."""
-    return _one_to_one(scores > 0)
 
 
 def _favourites(scores: Float64Array, axis: int) -> BoolArray:

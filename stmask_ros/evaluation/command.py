@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
-def register(subparsers: SubParsers) -> None:
-    """Add the subcommand `json`; its `run` default takes the parsed options."""
-    parser = subparsers.add_parser(
+def register(commands: SubParsers) -> None:
+    """Add the command `eval` with its subcommands; each sets `run`, a function of the options."""
+    evaluation = commands.add_parser('eval', help='score masks and identities')
+    subcommands = evaluation.add_subparsers(required=True, metavar='WHAT')
+    parser = subcommands.add_parser(
         'json',
         help='score a results.json against annotations',
         description='Score a results.json (or the submission zip) against annotations in the '

@@ -9,12 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from stmask_ros.evaluation.assignment import (
-    assign,
-    assign_frames,
-    chosen_partners,
-    is_only_choice,
-)
+from stmask_ros.evaluation.assignment import assign, assign_frames
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -200,8 +195,9 @@ def _steady_partners(overlaps: FrameOverlaps, frames: Int64Array) -> Int64Array:
     """Return the partners [len(frames), G] above the threshold that change least."""
     iou = overlaps.iou[frames]
     scores = np.where(iou >= IOU_THRESHOLD - _EPSILON, iou, 0.0)
-    partners = chosen_partners(scores > 0)
-    for index in np.flatnonzero(~is_only_choice(scores)):
+    partners = np.full(scores.shape[:2], -1, np.int64)
+    index = 0
+    while index < len(frames):
         if index > 0:
             _favour(scores[index], partners[index - 1])
         partners[index] = assign(
@@ -209,14 +205,35 @@ def _steady_partners(overlaps: FrameOverlaps, frames: Int64Array) -> Int64Array:
             overlaps.true_present[frames[index]],
             overlaps.predicted_present[frames[index]],
         )
+        end = index + 1 + _steady_frames(scores[index + 1:], partners[index])
+        partners[index + 1:end] = partners[index]
+        index = end
     return partners
 
 
 def _favour(scores: Float64Array, previous: Int64Array) -> None:
     """Raise, in scores [G, P], those of the previous partners [G] that are still possible."""
-    truths = np.flatnonzero(previous >= 0)
+    truths = (previous >= 0).nonzero()[0]
     truths = truths[scores[truths, previous[truths]] > 0]
     scores[truths, previous[truths]] += _KEEP_PARTNER
+
+
+def _steady_frames(scores: Float64Array, partners: Int64Array) -> int:
+    """
+    Return the number of frames, from the first of scores [T, G, P] on, that change nothing.
+
+    Keeping partners is worth more than anything else. So they all stay as long as every pair is
+    possible, and nothing is added as long as no other two that are free could be a pair.
+    """
+    truths = (partners >= 0).nonzero()[0]
+    predictions = partners[truths]
+    free = np.ones(scores.shape[1:], bool)
+    free[truths] = False
+    free[:, predictions] = False
+    possible = scores > 0
+    broken = ~np.all(possible[:, truths, predictions], axis=1)
+    changed = np.flatnonzero(broken | np.any(possible[:, free], axis=1))
+    return int(changed[0]) if changed.size else len(scores)
 
 
 def _switches(partners: Int64Array) -> int:

@@ -98,6 +98,6 @@ def test_polygons_fill_the_pixels_of_the_reference(shared: Path) -> None:
     for case in cases['polygon_to_rle']:
         height, width = case['size']
         masks = read_masks([case['polygons'], case['rle']], height, width)
-        pixels = coco_mask.decode(masks)
+        pixels = np.dstack([coco_mask.decode([mask]) for mask in masks])
         assert pixels[..., 0].sum() == case['area']
         assert np.array_equal(pixels[..., 0], pixels[..., 1])
