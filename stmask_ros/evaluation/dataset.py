@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import math
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ from stmask_ros.evaluation.rle import MaskSequence, Rle, SegmentationError, read
 
 RESULTS_NAME = 'results.json'
 
+_LOGGER = logging.getLogger(__name__)
+
 
 class DatasetError(ValueError):
     """A file that is not what the format asks for; the text says what is wrong and where."""
@@ -23,13 +26,25 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class Video:
-    """One video: its id, frame size [pixel], and the names of its frames in order."""
+    """
+    One video: its id, frame size [pixel], and the names of its frames in order.
+
+    stamps: of its frames [ns]; empty where the file has none. Not part of the official format:
+    an optional list beside file_names, by which a bag's images find their annotations.
+    """
 
     id: int
     height: int
     width: int
     length: int
     file_names: tuple[str, ...]
+    stamps: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The folder that its first frame is in, else its id."""
+        folder, separator, _ = (self.file_names or ('',))[0].rpartition('/')
+        return folder if separator else str(self.id)
 
 
 @dataclass(frozen=True)
@@ -111,19 +126,50 @@ def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
 def parse_predictions(
     document: Any, dataset: Dataset, source: str = 'predictions'
 ) -> list[PredictedTrack]:
-    """Check and convert a decoded results.json; an empty list is fine. Raises DatasetError."""
+    """
+    Check and convert a decoded results.json; an empty list is fine. Raises DatasetError.
+
+    Warns about tracks that are read but cannot score: of an unknown category, or with masks of
+    another size or number than their video's frames.
+    """
     if not isinstance(document, list):
         raise DatasetError(f'{source}: expected a list of results, got {_kind(document)}')
     videos = {video.id: video for video in dataset.videos}
-    return [
+    predictions = [
         _prediction(_Record(entry, f'{source}: result {index}'), videos)
         for index, entry in enumerate(document)
     ]
+    _warn_of_misfits(predictions, dataset, source)
+    return predictions
+
+
+def _warn_of_misfits(
+    predictions: Sequence[PredictedTrack], dataset: Dataset, source: str
+) -> None:
+    known = {category.id for category in dataset.categories}
+    lengths = {video.id: video.length for video in dataset.videos}
+    sizes = {video.id: [video.height, video.width] for video in dataset.videos}
+    misfits = {
+        'a category_id that the ground truth does not have': sum(
+            track.category_id not in known for track in predictions
+        ),
+        'more or fewer frames than their video': sum(
+            len(track.sequence) != lengths[track.video_id] for track in predictions
+        ),
+        'masks of another size than their video': sum(
+            any(mask is not None and mask['size'] != sizes[track.video_id]
+                for mask in track.sequence.masks)
+            for track in predictions
+        ),
+    }
+    for what, count in misfits.items():
+        if count:
+            _LOGGER.warning('%s: %d of %d results have %s', source, count, len(predictions), what)
 
 
 def write_predictions(path: Path, predictions: Iterable[PredictedTrack]) -> None:
     """Write results.json; a path that ends in .zip gets the archive that servers accept."""
-    text = json.dumps([_as_result(prediction) for prediction in predictions])
+    text = json.dumps([as_result(prediction) for prediction in predictions])
     if path.suffix != '.zip':
         path.write_text(text, encoding='utf-8')
         return
@@ -131,7 +177,8 @@ def write_predictions(path: Path, predictions: Iterable[PredictedTrack]) -> None
         archive.writestr(RESULTS_NAME, text)
 
 
-def _as_result(prediction: PredictedTrack) -> dict[str, Any]:
+def as_result(prediction: PredictedTrack) -> dict[str, Any]:
+    """Return a track as an entry of results.json."""
     return {
         'video_id': prediction.video_id,
         'category_id': prediction.category_id,
@@ -237,8 +284,12 @@ class _Record:
 def _video(record: _Record) -> Video:
     file_names = tuple(record.items('file_names')) if record.has('file_names') else ()
     length = record.integer('length') if record.has('length') else len(file_names)
+    stamps = tuple(record.items('stamps')) if record.has('stamps') else ()
+    if stamps and (len(stamps) != length or not all(isinstance(stamp, int) for stamp in stamps)):
+        raise DatasetError(f"{record.where}: 'stamps': expected {length} whole numbers [ns]")
     return Video(
-        record.integer('id'), record.integer('height'), record.integer('width'), length, file_names
+        record.integer('id'), record.integer('height'), record.integer('width'), length,
+        file_names, stamps,
     )
 
 

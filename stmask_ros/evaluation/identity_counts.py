@@ -21,6 +21,8 @@ IOU_THRESHOLD = 0.5
 _EPSILON = np.finfo(np.float64).eps
 # Of CLEAR MOT: keeping the partner of the previous frame is worth more than any overlap.
 _KEEP_PARTNER = 1000.0
+# Frames searched at a time for a change; without a limit, long videos that flicker take T**2.
+_LOOK_AHEAD = 64
 _MOSTLY_TRACKED = 0.8
 _PARTLY_TRACKED = 0.2
 
@@ -205,7 +207,8 @@ def _steady_partners(overlaps: FrameOverlaps, frames: Int64Array) -> Int64Array:
             overlaps.true_present[frames[index]],
             overlaps.predicted_present[frames[index]],
         )
-        end = index + 1 + _steady_frames(scores[index + 1:], partners[index])
+        ahead = scores[index + 1:index + 1 + _LOOK_AHEAD]
+        end = index + 1 + _steady_frames(ahead, partners[index])
         partners[index + 1:end] = partners[index]
         index = end
     return partners

@@ -171,6 +171,14 @@ def test_bad_results_are_refused_with_the_place(document: Any, message: str) -> 
     assert message in str(caught.value)
 
 
+def test_results_that_cannot_score_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    parse([annotation(1, STILL)], [result(STILL), result(STILL[:2], category_id=9)])
+    assert [record.getMessage() for record in caplog.records] == [
+        'predictions: 1 of 2 results have a category_id that the ground truth does not have',
+        'predictions: 1 of 2 results have more or fewer frames than their video',
+    ]
+
+
 BAD_TRUTHS = [
     ([], 'expected an object'),
     ({'videos': []}, "'categories' is missing"),
