@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from threading import Event, Thread
 
 import rclpy
@@ -58,7 +59,7 @@ class CameraNode(Node):
         self._source = _open(self._settings)
         self._topics = CameraTopics(self, self._settings)
         self._stop = Event()
-        self._schedule = Schedule(self._settings.rate, self._stop)
+        self._schedule = Schedule(self._settings.rate)
         self._thread = Thread(target=self._run, name='camera', daemon=True)
         self._thread.start()
 
@@ -109,8 +110,9 @@ class CameraNode(Node):
                 self.get_logger().error(
                     f'skipped a broken frame: {error}', throttle_duration_sec=5.0)
                 continue
-            if not (self._source.live or self._schedule.wait(frame.offset_ns)):
-                return
+            if not self._source.live:
+                delay = self._schedule.delay(frame.offset_ns, time.monotonic_ns())
+                self._stop.wait(delay)
             if self._stop.is_set():
                 return
             self._topics.publish(outgoing)
@@ -156,6 +158,10 @@ def main(arguments: list[str] | None = None) -> int:
     except _START_ERRORS as error:
         get_logger('camera').fatal(str(error))
         return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # a signal came while the node was being set up
     finally:
         rclpy.try_shutdown()
 

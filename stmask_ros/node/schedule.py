@@ -1,9 +1,6 @@
-"""When the frames of a source are due, on a steady clock. No ROS."""
+"""When the frames of a source are due. No ROS, and no clock of its own."""
 
 from __future__ import annotations
-
-import time
-from threading import Event
 
 SECOND = 1_000_000_000
 
@@ -12,18 +9,12 @@ _LONGEST_CATCH_UP_NS = SECOND // 5
 
 
 class Schedule:
-    """
-    Waits until a frame is due.
+    """The rhythm of a source, or a fixed rate; the passes of a loop follow each other in it."""
 
-    The rhythm is the source's, or a fixed rate; the passes of a loop follow each other in it.
-    """
-
-    def __init__(self, rate: float, stop: Event) -> None:
-        """rate: frames a second, 0 for the source's own. stop: ends every waiting at once."""
+    def __init__(self, rate: float) -> None:
+        """rate: frames a second, 0 for the source's own."""
         self._period_ns = round(SECOND / rate) if rate else 0
-        self._stop = stop
-        self._start_ns: int | None = None
-        self._due_ns = 0
+        self._due_ns: int | None = None
         self._step_ns = 0
         self._offset_ns = 0
 
@@ -31,17 +22,16 @@ class Schedule:
         """Begin the source again: its first frame is due one step after its last."""
         self._offset_ns = -self._step_ns
 
-    def wait(self, offset_ns: int) -> bool:
+    def delay(self, offset_ns: int, now_ns: int) -> float:
         """
-        Wait until the frame at this time of the source is due [ns]; False if stopped.
+        Return how long to wait for the next frame [s]; the first frame ever is due at once.
 
-        The first frame ever is due at once.
+        offset_ns: time of the frame in the source [ns]. now_ns: time on a steady clock [ns].
         """
         self._step_ns = self._period_ns or max(0, offset_ns - self._offset_ns)
         self._offset_ns = offset_ns
-        now = time.monotonic_ns()
-        if self._start_ns is None:
-            self._start_ns = self._due_ns = now
+        if self._due_ns is None:
+            self._due_ns = now_ns
         else:
-            self._due_ns = max(self._due_ns + self._step_ns, now - _LONGEST_CATCH_UP_NS)
-        return not self._stop.wait(max(0, self._due_ns - now) / SECOND)
+            self._due_ns = max(self._due_ns + self._step_ns, now_ns - _LONGEST_CATCH_UP_NS)
+        return max(0, self._due_ns - now_ns) / SECOND

@@ -1,0 +1,104 @@
+"""Compressed images: what is decoded, what is refused before it is decoded."""
+
+import io
+import struct
+import zlib
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+from std_msgs.msg import Header
+
+from stmask_ros.node.image_messages import compressed_from_bgr
+from stmask_ros.node.images import ImageError, compressed_size, compressed_to_bgr, to_bgr
+
+RAMP = np.stack(np.broadcast_arrays(
+    np.arange(60, dtype=np.uint8)[None] * 4, np.arange(40, dtype=np.uint8)[:, None] * 6,
+    np.uint8(90)), -1)
+
+
+def compressed(data, format_text='jpeg'):
+    return SimpleNamespace(format=format_text, data=np.frombuffer(bytes(data), np.uint8))
+
+
+def encode(suffix, pixels=RAMP):
+    return cv2.imencode(suffix, pixels)[1].tobytes()
+
+
+def huge_png(width, height):
+    header = b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    crc = struct.pack('>I', zlib.crc32(header))
+    return encode('.png')[:8] + struct.pack('>I', 13) + header + crc + encode('.png')[33:]
+
+
+def huge_jpeg(width, height):
+    data = encode('.jpg')
+    frame = data.index(b'\xff\xc0') + 5
+    return data[:frame] + struct.pack('>HH', height, width) + data[frame + 4:]
+
+
+@pytest.mark.parametrize(('suffix', 'tolerance'), [('.png', 0), ('.jpg', 12), ('.webp', 0)])
+def test_colour(suffix, tolerance):
+    data = encode(suffix)
+    picture = compressed_to_bgr(compressed(data))
+    assert np.abs(picture.astype(int) - RAMP).max() <= tolerance
+    assert compressed_size(data) == (60, 40)
+
+
+def test_grey_and_sixteen_bits_and_alpha():
+    grey = RAMP[..., 1].copy()
+    np.testing.assert_array_equal(
+        compressed_to_bgr(compressed(encode('.png', grey))), np.dstack([grey] * 3))
+    deep = encode('.png', RAMP.astype(np.uint16) * 257)
+    assert np.abs(compressed_to_bgr(compressed(deep)).astype(int) - RAMP).max() <= 1
+    clear = encode('.png', np.dstack([RAMP, np.full((40, 60), 255, np.uint8)]))
+    np.testing.assert_array_equal(compressed_to_bgr(compressed(clear)), RAMP)
+
+
+def test_own_messages_round_trip():
+    sent = compressed_from_bgr(RAMP, Header(), 95)
+    assert sent.format == 'bgr8; jpeg compressed bgr8'
+    assert np.abs(compressed_to_bgr(sent).astype(int) - RAMP).max() <= 12
+
+
+def test_a_compressed_mosaic_is_demosaiced():
+    mosaic = np.random.default_rng(1).integers(0, 256, (8, 10), np.uint8)
+    raw = SimpleNamespace(height=8, width=10, encoding='bayer_gbrg8', is_bigendian=0, step=10,
+                          data=mosaic.reshape(-1))
+    sent = compressed(encode('.png', mosaic), 'bayer_gbrg8; png compressed ')
+    np.testing.assert_array_equal(compressed_to_bgr(sent), to_bgr(raw))
+
+
+def test_the_pixels_stay_where_the_sensor_has_them():
+    file = io.BytesIO()
+    exif = PIL.Image.Exif()
+    exif[274] = 6  # "turn it by 90 degrees to look at it"
+    PIL.Image.fromarray(RAMP).save(file, 'JPEG', exif=exif)
+    assert compressed_to_bgr(compressed(file.getvalue())).shape == (40, 60, 3)
+
+
+def test_a_little_after_the_end_of_a_jpeg_does_no_harm():
+    assert compressed_to_bgr(compressed(encode('.jpg') + b'\0' * 9000)).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize(('message', 'reason', 'text'), [
+    (compressed(b''), 'short data', 'empty'),
+    (compressed(b'no picture at all'), 'compressed format', 'not a readable'),
+    (compressed(encode('.bmp')), 'compressed format', 'not a readable'),
+    (compressed(encode('.jpg')[:-300]), 'broken data', 'cut off'),
+    (compressed(encode('.png')[:-40]), 'broken data', 'cannot be decoded'),
+    (compressed(encode('.webp')[:-40]), 'broken data', 'image'),
+    (compressed(encode('.png'), '16UC1; compressedDepth png'), 'compressed format', 'depth'),
+    (compressed(encode('.png'), '16UC1; png compressed '), 'encoding', 'depth'),
+    (compressed(huge_png(30000, 30000)), 'size', 'refused'),
+    (compressed(huge_png(10000, 7000)), 'size', '10000x7000'),
+    (compressed(huge_png(0, 7)), 'compressed format', 'not a readable'),
+    (compressed(huge_jpeg(65500, 65500)), 'size', 'refused'),
+    (compressed(huge_jpeg(10000, 7000)), 'size', '10000x7000'),
+])
+def test_what_is_refused(message, reason, text):
+    with pytest.raises(ImageError, match=text) as caught:
+        compressed_to_bgr(message)
+    assert caught.value.reason == reason
