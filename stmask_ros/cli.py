@@ -1,0 +1,60 @@
+"""The command line: `stmask COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from stmask_ros.evaluation import command as evaluation
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; each sets `run`, a function of the arguments."""
+    parser = argparse.ArgumentParser(
+        prog='stmask', description='Persistent instance masks from video (STMask).'
+    )
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    _register_demo(commands)
+    evaluation.register(commands)
+    return parser
+
+
+def _register_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = commands.add_parser(
+        'demo', help='run camera and segmenter as ROS 2 nodes, record them, show the result'
+    )
+    demo.add_argument('--out', default='out/demo', help='folder for the result')
+    demo.add_argument(
+        '--source', default='',
+        help='video file, folder of images, bag or device:N; the built-in clip without it',
+    )
+    demo.add_argument('--model', default='stmask_lite', help='name or path of a model')
+    demo.add_argument('--device', default='auto', help='cpu, cuda or auto')
+    demo.add_argument(
+        '--rate', type=float, default=10.0, help="images a second; 0 for the source's own"
+    )
+    demo.add_argument(
+        '--score-threshold', type=float, default=0.3, help='lowest score shown, 0 to 1'
+    )
+    demo.set_defaults(run=_run_demo)
+
+
+def _run_demo(arguments: argparse.Namespace) -> int:
+    # Imported here, because it needs ROS 2 and the other commands do not.
+    from stmask_ros.node.demo import run_demo
+
+    return run_demo(arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
+    arguments = build_parser().parse_args(argv)
+    code: int = arguments.run(arguments)
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())
