@@ -11,8 +11,8 @@ from typing import Any
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from stmask_ros.node.images import ImageError, compressed_to_bgr, to_bgr
-from stmask_ros.node.raw_images import Bgr, ImageMessage
+from stmask_ros.images import ImageError, compressed_to_bgr, to_bgr
+from stmask_ros.images.raw import Bgr, ImageMessage
 from stmask_ros.node.sources import Compressed, SourceError
 
 _RAW = 'sensor_msgs/msg/Image'

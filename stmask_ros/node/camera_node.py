@@ -13,6 +13,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.task import Future
 
+from stmask_ros.images.raw import ImageError
 from stmask_ros.node.camera_info import CalibrationError
 from stmask_ros.node.camera_parameters import (
     CameraParameterError,
@@ -20,7 +21,6 @@ from stmask_ros.node.camera_parameters import (
     declare_camera_parameters,
 )
 from stmask_ros.node.camera_topics import CameraTopics
-from stmask_ros.node.raw_images import ImageError
 from stmask_ros.node.schedule import Schedule
 from stmask_ros.node.sources import Source, SourceError, SourceOptions, open_source
 from stmask_ros.node.transport import use_large_message_profile

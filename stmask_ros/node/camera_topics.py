@@ -15,6 +15,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from stmask_ros.images import compressed_size
+from stmask_ros.images.raw import Bgr, ImageMessage
 from stmask_ros.node.camera_info import fitted, load_camera_info
 from stmask_ros.node.camera_parameters import CameraParameters
 from stmask_ros.node.image_messages import (
@@ -23,8 +25,6 @@ from stmask_ros.node.image_messages import (
     fill,
     from_bgr,
 )
-from stmask_ros.node.images import compressed_size
-from stmask_ros.node.raw_images import Bgr, ImageMessage
 from stmask_ros.node.sources import Frame
 
 

@@ -21,8 +21,8 @@ from stmask_ros.node.messages import (
     instances_message,
     label_info_message,
 )
-from stmask_ros.node.overlay import draw_overlay, label_image
 from stmask_ros.node.parameters import Parameters
+from stmask_ros.overlay import draw_overlay, label_image
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from stmask_ros.clips import BuiltInClip
-from stmask_ros.node.compressed_images import compressed_to_bgr
-from stmask_ros.node.raw_images import Bgr, ImageError
+from stmask_ros.images.compressed import compressed_to_bgr
+from stmask_ros.images.raw import Bgr, ImageError
 from stmask_ros.node.sources import Compressed, PictureFrame, SourceError, SourceOptions
 
 SECOND = 1_000_000_000

@@ -23,16 +23,16 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
+from stmask_ros.images import compressed_to_bgr, to_bgr
 from stmask_ros.node.health import HealthMonitor, Reporter, Situation
-from stmask_ros.node.images import compressed_to_bgr, to_bgr
 from stmask_ros.node.mailbox import Mailbox
 from stmask_ros.node.outputs import Outputs
 from stmask_ros.node.parameters import ParameterError, Parameters, ParameterServer
 from stmask_ros.node.qos_advice import QosAdviser
-from stmask_ros.node.stream import Stream
 from stmask_ros.node.transport import use_large_message_profile
 from stmask_ros.node.worker import CameraMessage, Worker
 from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter, load_segmenter
+from stmask_ros.tracking.stream import Stream
 
 _REPORT_PERIOD = 1.0
 _STEP_TIMEOUT = 10.0

@@ -11,7 +11,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from stmask_ros.node.raw_images import Bgr, ImageMessage
+from stmask_ros.images.raw import Bgr, ImageMessage
 
 
 class SourceError(RuntimeError):

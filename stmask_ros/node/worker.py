@@ -12,15 +12,15 @@ import numpy.typing as npt
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from stmask_ros.images import ImageError
 from stmask_ros.node.health import HealthMonitor
-from stmask_ros.node.images import ImageError
 from stmask_ros.node.mailbox import Letter, Mailbox
 from stmask_ros.node.messages import stamp_of
 from stmask_ros.node.outputs import Outputs
 from stmask_ros.node.parameters import Parameters
-from stmask_ros.node.stream import DuplicateImageError, Stream
 from stmask_ros.node.throttle import LogThrottle
 from stmask_ros.tracking.results import FrameResult
+from stmask_ros.tracking.stream import DuplicateImageError, Stream
 
 CameraMessage: TypeAlias = Image | CompressedImage
 Convert: TypeAlias = Callable[[CameraMessage], npt.NDArray[np.uint8]]

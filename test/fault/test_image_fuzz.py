@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from stmask_ros.node.images import ImageError, compressed_to_bgr, to_bgr
-from stmask_ros.node.raw_images import _PACKED, _PLANAR
+from stmask_ros.images import ImageError, compressed_to_bgr, to_bgr
+from stmask_ros.images.raw import _PACKED, _PLANAR
 
 ENCODINGS = [*_PACKED, *_PLANAR, '16UC1', '32FC1', '', 'bayer_rggb12', '\0', 'x' * 300]
 SIZES = [0, 1, 2, 3, 4, 5, 16, 17, 640, 65535, 2**31, 2**32 - 1]
@@ -88,7 +88,7 @@ BOMBS = """
 import resource, struct, sys, zlib
 from types import SimpleNamespace
 import cv2, numpy as np
-from stmask_ros.node.images import ImageError, compressed_to_bgr
+from stmask_ros.images import ImageError, compressed_to_bgr
 small = cv2.imencode('.png', np.zeros((8, 8), np.uint8))[1].tobytes()
 compressed_to_bgr(SimpleNamespace(format='png', data=np.frombuffer(small, np.uint8)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

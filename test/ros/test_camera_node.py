@@ -15,7 +15,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stmask_ros.clips import BuiltInClip
-from stmask_ros.node.images import compressed_to_bgr, to_bgr
+from stmask_ros.images import compressed_to_bgr, to_bgr
 
 DEADLINE = 40.0
 ONCE = ('-p', 'loop:=false', '-p', 'wait_for_subscriber:=true')
@@ -113,8 +113,8 @@ def test_the_built_in_clip_plays_until_a_signal(camera):
     first = to_bgr(clip.images[0])
     assert first.shape == (360, 640, 3)
     assert clip.images[0].header.frame_id == 'camera'
-    assert min(np.abs(first.astype(int) - BuiltInClip().frame(i / 30)).max()
-               for i in range(60)) == 0
+    played = BuiltInClip()
+    assert any(np.array_equal(first, played.frame(index / 30)) for index in range(60))
     assert list(clip.infos[0].k) == [0.0] * 9
     assert (clip.infos[0].width, clip.infos[0].height) == (640, 360)
     times = [sec + nanosec / 1e9 for sec, nanosec in map(stamp, clip.images[-20:])]

@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 from std_msgs.msg import Header
 
+from stmask_ros.images import ImageError, compressed_size, compressed_to_bgr, to_bgr
 from stmask_ros.node.image_messages import compressed_from_bgr
-from stmask_ros.node.images import ImageError, compressed_size, compressed_to_bgr, to_bgr
 
 RAMP = np.stack(np.broadcast_arrays(
     np.arange(60, dtype=np.uint8)[None] * 4, np.arange(40, dtype=np.uint8)[:, None] * 6,

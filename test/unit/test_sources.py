@@ -9,7 +9,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from stmask_ros.clips import BuiltInClip
-from stmask_ros.node.images import ImageError
+from stmask_ros.images import ImageError
 from stmask_ros.node.schedule import Schedule
 from stmask_ros.node.sources import SourceError, SourceOptions, open_source
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stmask_ros.node.time_guard import Judgement, LastImage, Verdict, judge
+from stmask_ros.tracking.time_guard import Judgement, LastImage, Verdict, judge
 
 SECOND = 1_000_000_000
 LAST = LastImage(stamp=100 * SECOND, height=120, width=160)

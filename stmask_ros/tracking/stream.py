@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stmask_ros.node.time_guard import LastImage, Verdict, judge
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.tracking.time_guard import LastImage, Verdict, judge
 from stmask_ros.tracking.tracks import TrackerConfig
 
 _FAILURES_BEFORE_RESET = 3

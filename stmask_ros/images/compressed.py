@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from stmask_ros.node.raw_images import (
+from stmask_ros.images.raw import (
     Bgr,
     ImageError,
     Pixels,
