@@ -95,6 +95,12 @@ class Parameters:
         'Configure and activate at start-up, without a lifecycle manager.',
         read_only=True,
     )
+    diagnostics_period: float = _parameter(
+        1.0,
+        'Time between two reports on /diagnostics [s].',
+        read_only=True,
+        between=(0.05, 60.0),
+    )
     max_gap: float = _parameter(
         10.0,
         'Longest pause between the stamps of two images of one epoch [s]; 0: no limit.',

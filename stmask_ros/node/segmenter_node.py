@@ -34,7 +34,6 @@ from stmask_ros.node.worker import CameraMessage, Worker
 from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter, load_segmenter
 from stmask_ros.tracking.stream import Stream
 
-_REPORT_PERIOD = 1.0
 _STEP_TIMEOUT = 10.0
 _EXIT_TIMEOUT = 1.0
 
@@ -72,7 +71,7 @@ class SegmenterNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 1)
         # Reports go on while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_REPORT_PERIOD, self._report, clock=steady)
+        self.create_timer(self.settings.diagnostics_period, self._report, clock=steady)
 
     @property
     def settings(self) -> Parameters:
