@@ -107,14 +107,14 @@ def _camera_arguments() -> list[DeclareLaunchArgument]:
             'its end.',
         ),
         _argument(
-            'stamps', 'Stamp images with the time of publication (clock) or as recorded '
-            '(source).', '', ['', 'clock', 'source'],
+            'stamps', "Stamp images with the node's time of publication (node) or as recorded in "
+            'a bag (source).', '', ['', 'node', 'source'],
         ),
         _argument('bag_topic', 'Image topic in the bag. Empty: the first image topic in it.'),
         _argument('wait_for_subscriber', 'Begin only when somebody listens: true or false.'),
         _argument(
             'linger', 'Seconds between the end of the source and the stop, in which the '
-            'segmenter finishes its last image.', '2.0',
+            'segmenter finishes its last image.', '5.0',
         ),
     ]
 
@@ -206,7 +206,7 @@ class Segmenter:
         self._node = LifecycleNode(
             executable='segmenter',
             name=LaunchConfiguration('name'),
-            remappings=[('image', topic), ('image/compressed', topic + '/compressed')],
+            remappings=[('image', topic)],
             on_exit=self._report_exit,
             # Two drivers of one lifecycle would trip over each other: here it is this file.
             **_node_options(context, SEGMENTER_PARAMETERS, {'autostart': False}),
