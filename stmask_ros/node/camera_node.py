@@ -158,6 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
     except _START_ERRORS as error:
         get_logger('camera').fatal(str(error))
         return 1
+    except KeyboardInterrupt:
+        return 0
     except Exception:
         if rclpy.ok():
             raise

@@ -191,7 +191,6 @@ def open_source(text: str, options: SourceOptions) -> Source:
 
 
 def _open(text: str, options: SourceOptions) -> Source:
-    from stmask_ros.node.bag_source import BagSource
     from stmask_ros.node.picture_sources import ClipSource, DeviceSource, FolderSource, VideoSource
     if not text:
         return ClipSource()
@@ -203,6 +202,7 @@ def _open(text: str, options: SourceOptions) -> Source:
             f"source '{text}' does not exist: give a video file, a folder of pictures, a bag, "
             "or a camera such as 'device:0'")
     if (path / 'metadata.yaml').is_file() or path.suffix in ('.mcap', '.db3'):
+        from stmask_ros.node.bag_source import BagSource  # rosbags is slow to load
         return BagSource(path, options.bag_topic)
     if path.is_dir():
         return FolderSource(path, options.rate)
