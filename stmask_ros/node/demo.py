@@ -23,12 +23,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sensor_msgs.msg import CompressedImage, Image
 
-from stmask_ros.bags import COMPRESSED_IMAGE, IMAGE, INSTANCES, read_bag
+from stmask_ros.bags import COMPRESSED_IMAGE, IMAGE, INSTANCES, BagError, read_bag
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.node.recorder import Recorder, Topic
 from stmask_ros.node.transport import use_large_message_profile
 from stmask_ros.recording import (
     Recording,
+    RecordingError,
     check_recording,
     contact_sheet,
     pictures,
@@ -65,7 +66,7 @@ def run_demo(arguments: Namespace) -> int:
     try:
         health = _run_nodes(arguments, out, console)
         recording = check_recording(out / 'bag', f'{_IMAGES}/compressed', _INSTANCES)
-    except DemoError as error:
+    except (BagError, DemoError, RecordingError) as error:
         console.print(f'[red]{error}')
         return 1
     _draw(out)
