@@ -51,7 +51,7 @@ CAMERA_PARAMETERS = {
     'loop': bool,
     'stamps': str,
     'bag_topic': str,
-    'wait_for_subscriber': bool,
+    'wait_for_subscribers': int,
     'use_sim_time': bool,
 }
 SEGMENTER_PARAMETERS = {
@@ -111,7 +111,9 @@ def _camera_arguments() -> list[DeclareLaunchArgument]:
             'a bag (source).', '', ['', 'node', 'source'],
         ),
         _argument('bag_topic', 'Image topic in the bag. Empty: the first image topic in it.'),
-        _argument('wait_for_subscriber', 'Begin only when somebody listens: true or false.'),
+        _argument(
+            'wait_for_subscribers', 'Begin only when the images have this many subscriptions.',
+        ),
         _argument(
             'linger', 'Seconds between the end of the source and the stop, in which the '
             'segmenter finishes its last image.', '5.0',
@@ -148,11 +150,13 @@ def _argument(
 def _start(context: LaunchContext) -> list[Action]:
     """Return the actions that the values of the arguments ask for."""
     given_topic = _value(context, 'image_topic', str)
-    topic = given_topic or 'image_raw'
-    camera_wanted = _value(context, 'camera', bool)
+    topic = _base_topic(given_topic or 'image_raw')
+    camera = _value(context, 'camera', bool)
+    if camera is None:
+        camera = given_topic is None
     get_logger('stmask').info(use_large_message_profile(context.environment).text)
     actions = Segmenter(context, topic).actions()
-    if not given_topic if camera_wanted is None else camera_wanted:
+    if camera:
         actions.append(_camera(context, topic))
     if _value(context, 'rviz', bool):
         actions += _rviz(context, topic)
@@ -169,6 +173,14 @@ def _value(context: LaunchContext, argument: str, value_type: type[T]) -> T | No
     except ValueError as error:
         raise RuntimeError(
             f'{argument}:={text}: expected a value of type {value_type.__name__}') from error
+
+
+def _base_topic(topic: str) -> str:
+    if topic.endswith('/compressed'):
+        raise RuntimeError(
+            f'image_topic:={topic}: expected the topic of the raw images; give '
+            f"image_topic:={topic.removesuffix('/compressed')} image_transport:=compressed")
+    return topic
 
 
 def _node_options(
@@ -198,7 +210,7 @@ def _parameter_file(context: LaunchContext) -> str:
 
 
 class Segmenter:
-    """The segmenter, taken to its active state once each time its process starts."""
+    """The segmenter, taken to its active state when its process has started."""
 
     def __init__(self, context: LaunchContext, topic: str) -> None:
         """Read the arguments; topic: where its raw images come from."""
@@ -224,7 +236,6 @@ class Segmenter:
         ]
 
     def _configure(self, _event: ProcessStarted, _context: LaunchContext) -> Action:
-        self._active = False
         return self._request(Transition.TRANSITION_CONFIGURE)
 
     def _proceed(self, context: LaunchContext) -> list[Action] | None:

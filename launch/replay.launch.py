@@ -47,7 +47,7 @@ def generate_launch_description() -> LaunchDescription:
                 'bag_topic': LaunchConfiguration('bag_topic'),
                 'stamps': 'source',
                 'loop': 'false',
-                'wait_for_subscriber': 'true',
+                'wait_for_subscribers': '1',
             }.items(),
         ),
     ])

@@ -84,8 +84,8 @@ class CameraNode(Node):
 
     def _play(self) -> int:
         """Play all passes and return the exit code."""
-        if self._settings.wait_for_subscriber:
-            self._wait_for_subscriber()
+        if self._settings.wait_for_subscribers:
+            self._wait_for_subscribers()
         self.get_logger().info(f'playing {self._source.name}')
         while not self._stop.is_set():
             try:
@@ -117,9 +117,10 @@ class CameraNode(Node):
                 return
             self._topics.publish(outgoing)
 
-    def _wait_for_subscriber(self) -> None:
-        self.get_logger().info('waiting for a subscriber')
-        while not self._topics.has_listener():
+    def _wait_for_subscribers(self) -> None:
+        wanted = self._settings.wait_for_subscribers
+        self.get_logger().info(f'waiting for {wanted} subscriptions')
+        while self._topics.subscriptions() < wanted:
             if self._stop.wait(0.05):
                 return
         self._stop.wait(_MATCHING_SECONDS)

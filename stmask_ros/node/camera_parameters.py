@@ -33,8 +33,9 @@ class CameraParameters:
         0.0, "Frames a second. 0.0: the source's own (folders: 30).")
     loop: bool = _parameter(
         True, 'Play the source again when it ends. If false, the node ends with the source.')
-    wait_for_subscriber: bool = _parameter(
-        False, 'Do not start before someone listens to the images.')
+    wait_for_subscribers: int = _parameter(
+        0, 'Do not start before this many subscriptions to the images, raw and compressed, are '
+        'there.')
     frame_id: str = _parameter(
         '', "frame_id of all messages. Empty: the recorded one, else 'camera'.")
     stamps: str = _parameter(

@@ -49,9 +49,9 @@ class CameraTopics:
         self._compressed = _publisher(node, CompressedImage, 'image_raw/compressed')
         self._info = _publisher(node, CameraInfo, 'camera_info')
 
-    def has_listener(self) -> bool:
-        """Tell whether someone subscribes to the images."""
-        return any(map(_wanted, (self._raw, self._compressed)))
+    def subscriptions(self) -> int:
+        """Return how many subscriptions to the images there are."""
+        return sum(p.get_subscription_count() for p in (self._raw, self._compressed))
 
     def prepare(self, frame: Frame) -> _Outgoing:
         """Do all slow work of publishing a frame; raises ImageError if the frame is broken."""

@@ -91,7 +91,7 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
     camera = [
         '-m', 'stmask_ros.node.camera_node', '--ros-args', '-r', '__ns:=/camera',
         '-p', f"source:='{arguments.source}'", '-p', f'rate:={float(arguments.rate)}',
-        '-p', 'loop:=false', '-p', 'wait_for_subscriber:=true',
+        '-p', 'loop:=false', '-p', 'wait_for_subscribers:=2',
         '-p', f'qos_overrides.{_IMAGES}/compressed.publisher.reliability:=reliable',
     ]
     progress = Progress(

@@ -18,7 +18,7 @@ from stmask_ros.clips import BuiltInClip
 from stmask_ros.images import compressed_to_bgr, to_bgr
 
 DEADLINE = 40.0
-ONCE = ('-p', 'loop:=false', '-p', 'wait_for_subscriber:=true')
+ONCE = ('-p', 'loop:=false', '-p', 'wait_for_subscribers:=1')
 CALIBRATION = """
 image_width: 64
 image_height: 48
