@@ -118,6 +118,10 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
                     raise DemoError(f'the camera failed:\n{(out / "camera.log").read_text()}')
             listener.forget()
             _spin(node, lambda: listener.idle, running, _IDLE_SECONDS, 'the last image')
+        if not recorder.counts[_INSTANCES]:
+            raise DemoError(
+                f'no image was segmented: {listener.facts["message"]}; see {out}/segmenter.log'
+            )
         return listener.facts
     finally:
         recorder.close()
