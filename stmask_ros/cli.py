@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from stmask_ros.evaluation import command as evaluation
+from stmask_ros.evaluation import commands as evaluation
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -47,7 +47,7 @@ class Annotations:
     def category_of_class(self, class_names: Sequence[str]) -> dict[int, int]:
         """Return the category of each class of a model; DatasetError if no class has one."""
         if not self.has_classes:
-            return {class_id: _OBJECT.id for class_id in range(1, len(class_names) + 1)}
+            return dict.fromkeys(range(1, len(class_names) + 1), _OBJECT.id)
         names = {category.id: category.name for category in self.dataset.categories}
         matched = match_classes(class_names, names)
         if not matched:
@@ -116,7 +116,8 @@ def _find_picture(path: Path) -> Path:
 
 
 def _load_folder(folder: Path) -> Dataset:
-    videos, tracks = [], []
+    videos: list[Video] = []
+    tracks: list[GroundTruthTrack] = []
     for sequence in sorted(path for path in folder.iterdir() if path.is_dir()):
         pictures = sorted(sequence.glob('*.png'))
         if pictures:

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
-def register(commands: SubParsers) -> None:
-    """Add the command `eval` with its subcommands; each sets `run`, a function of the options."""
-    evaluation = commands.add_parser('eval', help='score masks and identities')
-    subcommands = evaluation.add_subparsers(required=True, metavar='WHAT')
+def register(subcommands: SubParsers) -> None:
+    """Add the subcommand `json`; its `run` default takes the parsed options."""
     parser = subcommands.add_parser(
         'json',
         help='score a results.json against annotations',

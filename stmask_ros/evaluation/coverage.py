@@ -109,12 +109,13 @@ def _cover(overlap: VideoOverlap, index: int, iou: Float64Array) -> ObjectCovera
 
 def _follow(iou: Float64Array) -> Int64Array:
     """Return the track that holds one object, int64 [frames], from its IoU [frames, tracks]."""
-    holder = _NONE
-    held = []
-    for row in iou:
-        if holder == _NONE or row[holder] < FOUND_IOU:
-            best = int(row.argmax()) if row.size else _NONE
-            candidate = best if row.size and row[best] >= FOUND_IOU else _NONE
-            holder = candidate if candidate != _NONE or holder == _NONE else holder
-        held.append(holder if holder != _NONE and row[holder] >= FOUND_IOU else _NONE)
-    return np.array(held, np.int64)
+    held = np.full(len(iou), _NONE)
+    if iou.size == 0:
+        return held
+    holder = int(iou[0].argmax())
+    for frame, row in enumerate(iou):
+        if row[holder] < FOUND_IOU:
+            holder = int(row.argmax())
+        if row[holder] >= FOUND_IOU:
+            held[frame] = holder
+    return held

@@ -67,21 +67,39 @@ def identity_json(report: IdentityReport) -> dict[str, Any]:
 
 
 def vis_table(report: VisReport, dataset: Dataset) -> str:
-    """Return the metric in percent, a row for each class that has objects, '-' if undefined."""
+    """Return the rows of vis_rows as an aligned table."""
+    return text_table(*vis_rows(report, dataset))
+
+
+def vis_rows(
+    report: VisReport, dataset: Dataset
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """
+    Return the header and a row for each class that has objects, and for all of them.
+
+    The metric is in percent, '-' where it is undefined.
+    """
     rows = [
         (category.name, report.per_category[category.id])
         for category in dataset.categories
         if report.per_category[category.id].ap > NOT_DEFINED
     ]
     rows += [('all classes as one', report.class_agnostic), ('mean of classes', report.summary)]
-    return _table(('track AP [%]', *_VIS_COLUMNS), [
+    return ('track AP [%]', *_VIS_COLUMNS), [
         (name, *(_percent(vis_numbers(summary)[column]) for column in _VIS_COLUMNS))
         for name, summary in rows
-    ])
+    ]
 
 
 def identity_table(report: IdentityReport, dataset: Dataset) -> str:
-    """Return the ratios in percent and the counts, a row for each class in use."""
+    """Return the rows of identity_rows as an aligned table."""
+    return text_table(*identity_rows(report, dataset))
+
+
+def identity_rows(
+    report: IdentityReport, dataset: Dataset
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return the header and a row for each class in use: ratios in percent, and counts."""
     rows = [
         (category.name, report.per_category[category.id])
         for category in dataset.categories
@@ -89,9 +107,9 @@ def identity_table(report: IdentityReport, dataset: Dataset) -> str:
     ]
     rows += [('all detections', report.detection_average),
              ('mean of classes', report.class_average)]
-    return _table(('identity [%]', *_IDENTITY_RATIOS, *_IDENTITY_COUNTS), [
+    return ('identity [%]', *_IDENTITY_RATIOS, *_IDENTITY_COUNTS), [
         (name, *_identity_cells(identity_numbers(scores))) for name, scores in rows
-    ])
+    ]
 
 
 def _identity_cells(numbers: Mapping[str, float]) -> list[str]:
@@ -107,7 +125,8 @@ def _percent(value: float) -> str:
     return '-' if value <= NOT_DEFINED else f'{100 * value:.1f}'
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an aligned table: names to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return '\n'.join(
         '  '.join(

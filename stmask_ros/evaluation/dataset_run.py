@@ -1,0 +1,108 @@
+"""The online segmenter over a data set, video by video, alone or as one of several workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from stmask_ros.evaluation.annotations import read_frame
+from stmask_ros.evaluation.dataset import DatasetError, Video
+from stmask_ros.evaluation.run_folder import RunFolder, VideoOutcome
+from stmask_ros.evaluation.track_collection import TrackCollector, observations_of_result
+from stmask_ros.tracking.segmenter import VideoSegmenter
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of `count` processes, numbered by `rank` from 0; local_rank: among those of its host."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def from_environment(cls) -> Worker:
+        """Return the worker that torchrun has started this process as; DatasetError if broken."""
+        names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
+        try:
+            rank, count, local_rank = (
+                int(os.environ.get(name, default))
+                for name, default in zip(names, '010', strict=True)
+            )
+        except ValueError as error:
+            raise DatasetError(f'{", ".join(names)}: expected whole numbers: {error}') from error
+        if not 0 <= rank < count:
+            raise DatasetError(f'RANK is {rank}, expected 0 to WORLD_SIZE - 1 = {count - 1}')
+        return cls(rank, count, local_rank)
+
+    def share(self, videos: Iterable[Video]) -> list[Video]:
+        """Return the videos that this worker does: every count-th."""
+        return list(videos)[self.rank::self.count]
+
+
+class DatasetRun:
+    """Runs a segmenter over videos, each from a fresh state, and keeps what it finds."""
+
+    def __init__(
+        self,
+        segmenter: VideoSegmenter,
+        images: Path,
+        folder: RunFolder,
+        category_of_class: Mapping[int, int],
+    ) -> None:
+        """
+        Prepare.
+
+        images: folder of the frames. category_of_class: see TrackCollector.
+        """
+        self._segmenter = segmenter
+        self._images = images
+        self._folder = folder
+        self._category_of_class = category_of_class
+
+    def run(self, videos: Iterable[Video], show_progress: bool) -> None:
+        """Run all videos that are not finished; DatasetError if a frame is missing or broken."""
+        waiting = [video for video in videos if not self._folder.has(video)]
+        with _progress(show_progress) as progress:
+            task = progress.add_task('frames', total=sum(video.length for video in waiting))
+            for video in waiting:
+                progress.update(task, description=video.name)
+                self._folder.save(self.run_video(video, lambda: progress.advance(task)))
+
+    def run_video(self, video: Video, frame_done: Callable[[], None]) -> VideoOutcome:
+        """Run one video, without keeping it."""
+        collector = TrackCollector(video, self._category_of_class)
+        state = self._segmenter.initial_state(1)
+        seconds = []
+        for frame, file_name in enumerate(video.file_names):
+            image = read_frame(self._images, file_name)
+            if image.shape[:2] != (video.height, video.width):
+                raise DatasetError(
+                    f'{file_name}: {image.shape[1]}x{image.shape[0]} pixels, but the annotations '
+                    f'of the video are for {video.width}x{video.height}'
+                )
+            start = time.perf_counter()
+            results, (state,) = self._segmenter.step([image], [state])
+            seconds.append(time.perf_counter() - start)
+            collector.add(frame, observations_of_result(results[0]))
+            frame_done()
+        return VideoOutcome(video.id, collector.tracks(), seconds)
+
+
+def _progress(shown: bool) -> Progress:
+    return Progress(
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TextColumn('frames'),
+        TimeElapsedColumn(), TextColumn('left:'), TimeRemainingColumn(), disable=not shown,
+    )
