@@ -1,4 +1,4 @@
-"""Backbones: image in, feature maps of strides 8, 16 and 32 out (C3, C4, C5)."""
+"""Backbones: image in, feature maps of all stages out; the last three have strides 8, 16, 32."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """ResNet-50 or 101, with deformable 3x3s in the last three stages (specification, 3)."""
 
+    # Of the last three stages.
     out_channels = (512, 1024, 2048)
 
     def __init__(self, blocks: tuple[int, ...], deformable_interval: int = 0) -> None:
@@ -80,9 +81,9 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[B, 3, H, W] -> C3, C4, C5."""
+        """[B, 3, H, W] -> C2 to C5, strides 4 to 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return _stages(self.layers, x)[1:]
+        return _stages(self.layers, x)
 
 
 class _DarkNetBlock(nn.Module):
@@ -99,6 +100,7 @@ class _DarkNetBlock(nn.Module):
 class DarkNet53(nn.Module):
     """DarkNet-53 (specification, 3)."""
 
+    # Of the last three stages.
     out_channels = (256, 512, 1024)
 
     def __init__(self) -> None:
@@ -113,8 +115,8 @@ class DarkNet53(nn.Module):
         self._preconv = _dark_conv(3, 32, 3)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[B, 3, H, W] -> C3, C4, C5."""
-        return _stages(self.layers, self._preconv(x))[2:]
+        """[B, 3, H, W] -> D1 to D5, strides 2 to 32."""
+        return _stages(self.layers, self._preconv(x))
 
 
 class _InvertedResidual(nn.Module):
@@ -136,6 +138,7 @@ class _InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 without its classifier: inverted residuals, ReLU6, no squeezing."""
 
+    # Of the last three stages.
     out_channels = (40, 112, 320)
 
     def __init__(self) -> None:
@@ -161,8 +164,8 @@ class EfficientNetLite0(nn.Module):
             self.layers.append(layer)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[B, 3, H, W] -> C3, C4, C5."""
-        return _stages(self.layers, self.stem(x))[1:]
+        """[B, 3, H, W] -> stages of strides 4 to 32."""
+        return _stages(self.layers, self.stem(x))
 
 
 def _stages(layers: nn.ModuleList, x: Tensor) -> tuple[Tensor, ...]:

@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-CENTER_VARIANCE = 0.1
-SIZE_VARIANCE = 0.2
+# Factors on the deltas of a center and of a size.
+RELEASED_VARIANCES = (0.1, 0.2)
 
 
 @lru_cache(maxsize=8)
@@ -41,22 +41,26 @@ def priors(
     return torch.cat(levels)
 
 
-def decode(deltas: Tensor, reference: Tensor) -> Tensor:
+def decode(
+    deltas: Tensor, reference: Tensor, variances: tuple[float, float] = RELEASED_VARIANCES
+) -> Tensor:
     """Apply deltas [..., 4] to priors [..., 4]; return boxes [..., 4], not clipped."""
-    center = reference[..., :2] + CENTER_VARIANCE * deltas[..., :2] * reference[..., 2:]
-    size = reference[..., 2:] * torch.exp(SIZE_VARIANCE * deltas[..., 2:])
+    center = reference[..., :2] + variances[0] * deltas[..., :2] * reference[..., 2:]
+    size = reference[..., 2:] * torch.exp(variances[1] * deltas[..., 2:])
     top_left = center - size / 2
     return torch.cat((top_left, top_left + size), -1)
 
 
-def encode(boxes: Tensor, reference: Tensor) -> Tensor:
+def encode(
+    boxes: Tensor, reference: Tensor, variances: tuple[float, float] = RELEASED_VARIANCES
+) -> Tensor:
     """Return the deltas [..., 4] that decode() turns into these boxes [..., 4]."""
     center = (boxes[..., :2] + boxes[..., 2:]) / 2 - reference[..., :2]
     size = boxes[..., 2:] - boxes[..., :2]
     return torch.cat(
         (
-            center / (CENTER_VARIANCE * reference[..., 2:]),
-            torch.log(size / reference[..., 2:]) / SIZE_VARIANCE,
+            center / (variances[0] * reference[..., 2:]),
+            torch.log(size / reference[..., 2:]) / variances[1],
         ),
         -1,
     )

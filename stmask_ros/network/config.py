@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Backbone = Literal['resnet50', 'resnet101', 'darknet53', 'efficientnet_lite0']
 Calibration = Literal['none', 'ada', 'ali']
+Feature = Literal['pyramid', 'upfeature']
 Shape = tuple[float, float]
 
 
@@ -19,15 +20,25 @@ class STMaskConfig:
     deformable_interval: in the stages C3 to C5 of a ResNet, block 0 and every block divisible by
         this has a modulated deformable 3x3; 0 for none.
     channels: of the feature pyramid, the prototype network and the heads.
-    kernels: (height, width) of the last convolution of each branch, one anchor each (FCA).
+    kernels: (height, width) of the last convolution of each branch, 1 to 5 cells each, one anchor
+        a kernel (FCA).
     anchors: (height, width) of the anchors in cells of their level; None takes the kernels.
     class_calibration, mask_calibration, track_calibration: FCB of that branch; 'ada' predicts
         the sampling offsets from the box (equation 5), 'ali' derives them (equation 6).
+    calibration_layers: 'two' follows FCB's deformable convolution with a plain one, as released;
+        'one' predicts with the deformable one, as the first public code did.
     temporal_fusion: whether there is a TemporalNet.
     temporal_channels: of its three convolutions.
+    temporal_roi: 'fixed' pools an object's features in its box; 'legacy' in a cell or less at the
+        top left of the map, as the public code did until June 2021.
     correlation_level, correlation_patch: pyramid level (0 is P3) and side of the local square.
+    correlated, concatenated: which maps of that level temporal fusion compares and which it
+        passes on: of the pyramid, or of the head's first convolution.
     centerness_order: 'legacy' indexes the centerness scores in the released code's order, which
-        its weights expect; 'fixed' in the order of the anchors.
+        its weights expect; 'fixed' in the order of the anchors; 'none' is a head without
+        centerness, as in the paper.
+    mask_activation: of the coefficients, before they meet the prototypes.
+    variances: factors on the (center, size) deltas of boxes; (1, 1) in the paper's equations.
     input_height, input_width: an image is resized to this before it is padded to 32s [pixel].
     """
 
@@ -42,21 +53,50 @@ class STMaskConfig:
     class_calibration: Calibration = 'none'
     mask_calibration: Calibration = 'none'
     track_calibration: Calibration = 'none'
+    calibration_layers: Literal['one', 'two'] = 'two'
     temporal_fusion: bool = True
     temporal_channels: tuple[int, int, int] = (512, 512, 1024)
+    temporal_roi: Literal['fixed', 'legacy'] = 'fixed'
     correlation_level: int = 1
     correlation_patch: int = 11
-    centerness_order: Literal['legacy', 'fixed'] = 'legacy'
+    correlated: Feature = 'pyramid'
+    concatenated: Feature = 'upfeature'
+    centerness_order: Literal['legacy', 'fixed', 'none'] = 'legacy'
+    mask_activation: Literal['tanh', 'none'] = 'tanh'
+    variances: tuple[float, float] = (0.1, 0.2)
     input_height: int = 360
     input_width: int = 640
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for options that do not exist or do not go together."""
+        for field in fields(self):
+            choices = _CHOICES.get(field.name)
+            if choices and getattr(self, field.name) not in choices:
+                raise ValueError(
+                    f'{field.name}: expected {" or ".join(choices)}, '
+                    f'got {getattr(self, field.name)!r}'
+                )
+        if self.anchors is not None and len(self.anchors) != len(self.kernels):
+            raise ValueError(
+                f'expected an anchor for each of {len(self.kernels)} kernels, '
+                f'got {len(self.anchors)}'
+            )
+        if not all(1 <= side <= 5 for kernel in self.kernels for side in kernel):
+            raise ValueError(f'kernels: expected sides of 1 to 5, got {self.kernels}')
+        calibrated = {self.class_calibration, self.mask_calibration, self.track_calibration}
+        if calibrated != {'none'} and any(side % 2 == 0 for k in self.kernels for side in k):
+            raise ValueError(f'FCB takes kernels of odd sides, got {self.kernels}')
+        if self.correlation_patch % 2 == 0:
+            raise ValueError(f'correlation_patch: expected odd, got {self.correlation_patch}')
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> STMaskConfig:
         """
-        Return a configuration by its name in the released code, with fields changed.
+        Return a configuration by its name, with fields changed.
 
-        A suffix _YTVIS2021 or _OVIS names the data set, as there. Raises ValueError for an
-        unknown name or field, listing the known ones.
+        The names are those of the released code, where a suffix _YTVIS2021 or _OVIS tells the
+        data set; stmask_lite; and the rows of the paper's tables (see docs/models.md). Raises
+        ValueError for an unknown name or field, listing the known ones.
         """
         base, num_classes = name, 40
         for suffix, count in (('_YTVIS2021', 40), ('_OVIS', 25)):
@@ -65,11 +105,12 @@ class STMaskConfig:
         if base not in _NAMED:
             raise ValueError(
                 f'unknown configuration {name!r}; known: {", ".join(_NAMED)}, '
-                'each also with _YTVIS2021 or _OVIS'
+                'each also with _YTVIS2021 or _OVIS at its end'
             )
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(changes) - known):
             raise ValueError(f'unknown options {unknown}; known: {sorted(known)}')
+        changes = {option: _as_tuples(value) for option, value in changes.items()}
         return replace(_NAMED[base], **({'num_classes': num_classes} | changes))
 
     @property
@@ -77,6 +118,15 @@ class STMaskConfig:
         """(height, width) of the anchors of a cell, in cells of their level."""
         return self.anchors or self.kernels
 
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    name: get_args(kind) for name, kind in get_type_hints(STMaskConfig).items()
+    if get_origin(kind) is Literal
+}
 
 _R50_DCN = STMaskConfig(backbone='resnet50', deformable_interval=2)
 _R101_DCN = STMaskConfig(backbone='resnet101', deformable_interval=3)
@@ -97,4 +147,52 @@ _NAMED = {
         backbone='efficientnet_lite0', num_classes=4, channels=64, embedding_size=64,
         class_calibration='ada', temporal_channels=(128, 128, 256), centerness_order='fixed',
     ),
+}
+
+# The paper's baseline: three anchors of one area at each cell, all seen by a 3x3.
+_YOLACT = replace(
+    _R101_DCN, kernels=((3, 3),) * 3, temporal_fusion=False,
+    anchors=((3.0, 3.0), (3 / 2**0.5, 3 * 2**0.5), (3 * 2**0.5, 3 / 2**0.5)),
+)
+_FCA = replace(_R101_DCN, temporal_fusion=False)
+
+
+def _calibrated(
+    config: STMaskConfig, kind: Calibration, branches: str, temporal_fusion: bool = False
+) -> STMaskConfig:
+    def choose(branch: str) -> Calibration:
+        return kind if branch in branches.split('_') else 'none'
+
+    return replace(
+        config, class_calibration=choose('class'), mask_calibration=choose('mask'),
+        track_calibration=choose('track'), temporal_fusion=temporal_fusion,
+    )
+
+
+# Tables 1 to 5 of the paper; FCB(ada) alone means all three branches there, FCB(ali) two.
+_PAPER_FCB: tuple[tuple[Calibration, str], ...] = (
+    ('ada', 'class_mask_track'), ('ali', 'mask_track')
+)
+_NAMED |= {
+    'paper_yolact': _YOLACT,
+    'paper_fca_3x2': replace(_FCA, kernels=((3, 3), (3, 2), (2, 3))),
+    'paper_fca': _FCA,
+    'paper_yolact_tf': replace(_YOLACT, temporal_fusion=True),
+    'paper_fca_tf_p3': replace(
+        _FCA, temporal_fusion=True, correlation_level=0, correlation_patch=13
+    ),
+    'paper_fca_tf_p4': replace(_FCA, temporal_fusion=True),
+}
+_NAMED |= {
+    f'paper_fca_{kind}_{branches}': _calibrated(_FCA, kind, branches)
+    for kind in get_args(Calibration)[1:]
+    for branches in ('class_mask_track', 'class_mask', 'class_track', 'mask_track')
+}
+_NAMED |= {
+    f'paper_fca_fcb_{kind}_tf': _calibrated(_FCA, kind, branches, temporal_fusion=True)
+    for kind, branches in _PAPER_FCB
+}
+_NAMED |= {
+    f'paper_yolact_fcb_{kind}': _calibrated(_YOLACT, kind, branches)
+    for kind, branches in _PAPER_FCB
 }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stmask_ros.network.calibration import CalibratedConv
 from stmask_ros.network.config import Calibration, STMaskConfig
+from stmask_ros.network.sparse import cells_of, convolve, table_of, tower_at, window
 
 
 class HeadOutput(NamedTuple):
@@ -18,9 +19,8 @@ class HeadOutput(NamedTuple):
     Dense predictions for all A anchors, in the order (level, y, x, kernel).
 
     box_deltas: [B, A, 4]. class_logits: [B, A, 1 + classes], 0 is the background.
-    centerness: [B, A] in (-1, 1), in the configured order (see STMaskConfig.centerness_order).
-    mask_coefficients: [B, A, prototypes], before their tanh.
-    embeddings: [B, A, embedding size], of length 1.
+    centerness: [B, A] in (-1, 1), in the configured order (see STMaskConfig.centerness_order);
+    ones for a head without centerness.
     upfeatures: [B, channels, H, W] of each level.
     level_sizes: (height, width) of each level [cells].
     """
@@ -28,10 +28,20 @@ class HeadOutput(NamedTuple):
     box_deltas: Tensor
     class_logits: Tensor
     centerness: Tensor
-    mask_coefficients: Tensor
-    embeddings: Tensor
     upfeatures: list[Tensor]
     level_sizes: tuple[tuple[int, int], ...]
+
+
+class InstanceOutput(NamedTuple):
+    """
+    What makes an anchor's box an instance: for all anchors of a batch, or for chosen ones.
+
+    mask_coefficients: [B, A, prototypes] or [N, prototypes], before their activation.
+    embeddings: [B, A, embedding size] or [N, embedding size], of length 1.
+    """
+
+    mask_coefficients: Tensor
+    embeddings: Tensor
 
 
 class PredictionHead(nn.Module):
@@ -40,19 +50,19 @@ class PredictionHead(nn.Module):
     def __init__(self, config: STMaskConfig) -> None:
         """Create the layers under the names of the released weights."""
         super().__init__()
-        self.legacy_centerness = config.centerness_order == 'legacy'
+        self.centerness_order = config.centerness_order
         channels = config.channels
         self.upfeature = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
 
         def branch(out: int, calibration: Calibration = 'none') -> nn.ModuleList:
             return nn.ModuleList(
-                _last_layer(channels, out, kernel, calibration) for kernel in config.kernels
+                _last_layer(config, out, kernel, calibration) for kernel in config.kernels
             )
 
         self.bbox_layer = branch(4)
         self.track_layer = branch(config.embedding_size, config.track_calibration)
         self.mask_layer = branch(config.num_prototypes, config.mask_calibration)
-        self.centerness_layer = branch(1)
+        self.centerness_layer = branch(1) if config.centerness_order != 'none' else None
         self.conf_layer = branch(1 + config.num_classes, config.class_calibration)
         self.track_extra = _tower(channels)
         self.conf_extra = _tower(channels)
@@ -62,40 +72,79 @@ class PredictionHead(nn.Module):
     def forward(self, pyramid: Sequence[Tensor]) -> HeadOutput:
         """P3 to P7, [B, channels, H, W] each -> dense predictions of all anchors."""
         levels = [self._level(feature) for feature in pyramid]
-        boxes, centerness, logits, coefficients, embeddings, upfeatures = zip(
-            *levels, strict=True
-        )
+        boxes, centerness, logits, upfeatures = zip(*levels, strict=True)
         return HeadOutput(
-            torch.cat(boxes, 1),
-            torch.cat(logits, 1),
-            torch.cat(centerness, 1).tanh(),
-            torch.cat(coefficients, 1),
-            F.normalize(torch.cat(embeddings, 1), dim=-1),
-            list(upfeatures),
-            tuple((int(p.shape[-2]), int(p.shape[-1])) for p in pyramid),
+            torch.cat(boxes, 1), torch.cat(logits, 1), torch.cat(centerness, 1),
+            list(upfeatures), tuple((int(p.shape[-2]), int(p.shape[-1])) for p in pyramid),
         )
 
     def _level(self, feature: Tensor) -> tuple[Tensor, ...]:
-        x = self.upfeature(feature)
+        x: Tensor = self.upfeature(feature)
         box_tower = self.bbox_extra(x)
         deltas = [layer(box_tower) for layer in self.bbox_layer]
-        centerness = [layer(box_tower) for layer in self.centerness_layer]
-        return (
-            _by_anchor(deltas),
+        boxes = _by_anchor(deltas)
+        logits = _by_anchor(_apply(self.conf_layer, self.conf_extra(x), deltas))
+        return boxes, self._centerness(box_tower, boxes), logits, x
+
+    def _centerness(self, box_tower: Tensor, boxes: Tensor) -> Tensor:
+        if self.centerness_layer is None:
+            return torch.ones_like(boxes[..., 0])
+        maps = [layer(box_tower).tanh() for layer in self.centerness_layer]
+        if self.centerness_order == 'legacy':
             # The released code strings the kernels' maps together instead of interleaving them.
-            torch.cat([c.flatten(1) for c in centerness], 1)
-            if self.legacy_centerness
-            else _by_anchor(centerness).squeeze(-1),
-            *(
-                _by_anchor(_apply(layers, tower(x), deltas))
-                for layers, tower in (
-                    (self.conf_layer, self.conf_extra),
-                    (self.mask_layer, self.mask_extra),
-                    (self.track_layer, self.track_extra),
-                )
-            ),
-            x,
+            return torch.cat([m.flatten(1) for m in maps], 1)
+        return _by_anchor(maps).squeeze(-1)
+
+    def instances(self, output: HeadOutput) -> InstanceOutput:
+        """Return mask coefficients and embeddings of all anchors [B, A, ...]."""
+        coefficients = self._dense(self.mask_layer, self.mask_extra, output)
+        embeddings = self._dense(self.track_layer, self.track_extra, output)
+        return InstanceOutput(coefficients, F.normalize(embeddings, dim=-1))
+
+    def instances_at(self, output: HeadOutput, frame: int, anchors: Tensor) -> InstanceOutput:
+        """
+        Return mask coefficients and embeddings of chosen anchors, int64 [N], of one frame.
+
+        The values are those of instances(); only the cells that they depend on are computed.
+        """
+        one = HeadOutput(
+            output.box_deltas[frame:frame + 1], output.class_logits[frame:frame + 1],
+            output.centerness[frame:frame + 1], [u[frame:frame + 1] for u in output.upfeatures],
+            output.level_sizes,
         )
+        coefficients = self._sparse(self.mask_layer, self.mask_extra, one, anchors)
+        embeddings = self._sparse(self.track_layer, self.track_extra, one, anchors)
+        return InstanceOutput(coefficients, F.normalize(embeddings, dim=-1))
+
+    def _dense(
+        self, layers: nn.ModuleList, tower: nn.Sequential, output: HeadOutput
+    ) -> Tensor:
+        sizes = [height * width * len(layers) for height, width in output.level_sizes]
+        levels = []
+        for x, deltas in zip(output.upfeatures, output.box_deltas.split(sizes, 1), strict=True):
+            maps = deltas.unflatten(1, (*x.shape[2:], len(layers))).permute(3, 0, 4, 1, 2)
+            levels.append(_by_anchor(_apply(layers, tower(x), list(maps))))
+        return torch.cat(levels, 1)
+
+    def _sparse(
+        self, layers: nn.ModuleList, tower: nn.Sequential, output: HeadOutput, anchors: Tensor
+    ) -> Tensor:
+        plain = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+        if len(plain) < len(layers):  # a calibrated kernel may look anywhere
+            return self._dense(layers, tower, output)[0, anchors]
+        cells = cells_of(output.level_sizes, anchors.device)
+        at = cells.anchor_cells[anchors // len(layers)]
+        chosen = [(anchors % len(layers) == i).nonzero().squeeze(1) for i in range(len(layers))]
+        seen = [
+            window(at[rows], cells.width, (layer.weight.shape[2], layer.weight.shape[3])).flatten()
+            for layer, rows in zip(plain, chosen, strict=True)
+        ]
+        table = table_of([u[0] for u in output.upfeatures])
+        table = tower_at(tower, table, torch.cat(seen), cells)
+        values = table.new_empty(len(anchors), plain[0].out_channels)
+        for layer, rows in zip(plain, chosen, strict=True):
+            values[rows] = convolve(table, at[rows], cells, layer)
+        return values
 
 
 def _apply(layers: nn.ModuleList, tower: Tensor, deltas: Sequence[Tensor]) -> list[Tensor]:
@@ -107,7 +156,7 @@ def _apply(layers: nn.ModuleList, tower: Tensor, deltas: Sequence[Tensor]) -> li
 
 def _by_anchor(maps: Sequence[Tensor]) -> Tensor:
     # kernels x [B, C, H, W] -> [B, H * W * kernels, C], the kernel running fastest
-    return torch.stack(list(maps), 1).permute(0, 3, 4, 1, 2).flatten(1, 3)
+    return torch.stack([m.permute(0, 2, 3, 1) for m in maps], 3).flatten(1, 3)
 
 
 def _tower(channels: int) -> nn.Sequential:
@@ -118,8 +167,12 @@ def _tower(channels: int) -> nn.Sequential:
 
 
 def _last_layer(
-    channels: int, out: int, kernel: tuple[int, int], calibration: Calibration
+    config: STMaskConfig, out: int, kernel: tuple[int, int], calibration: Calibration
 ) -> nn.Module:
-    if calibration == 'none':
-        return nn.Conv2d(channels, out, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
-    return CalibratedConv(channels, out, kernel, adaptive=calibration == 'ada')
+    if calibration != 'none':
+        return CalibratedConv(
+            config.channels, out, kernel, calibration == 'ada', config.calibration_layers,
+            config.variances,
+        )
+    # A kernel of even side reaches one cell further right and down than left and up.
+    return nn.Conv2d(config.channels, out, kernel, padding='same')

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from stmask_ros.network.backbone import build_backbone
-from stmask_ros.network.boxes import priors
+from stmask_ros.network.boxes import decode, priors
 from stmask_ros.network.config import STMaskConfig
 from stmask_ros.network.fpn import FeaturePyramid
-from stmask_ros.network.heads import HeadOutput, PredictionHead
+from stmask_ros.network.heads import HeadOutput, InstanceOutput, PredictionHead
 from stmask_ros.network.prototypes import PrototypeNet
 from stmask_ros.network.temporal_fusion import TemporalFeatures, TemporalNet, fuse, pool_regions
 
@@ -20,8 +20,10 @@ class Predictions(NamedTuple):
     """
     The network's view of a batch of single frames; intermediate maps are kept for who looks.
 
-    stages: C3, C4, C5. pyramid: P3 to P7. head: dense predictions, see HeadOutput.
-    priors: [A, 4], see boxes.priors. prototypes: [B, H / 4, W / 4, prototypes], none negative.
+    stages: of the backbone: C2 to C5 (ResNet), D1 to D5 (DarkNet), strides 4 to 32 (lite).
+    pyramid: P3 to P7. head: dense predictions, see HeadOutput. priors: [A, 4], see boxes.priors.
+    boxes: [B, A, 4], decoded, fractions of the padded input, may reach outside.
+    prototypes: [B, H / 4, W / 4, prototypes], none negative.
     temporal: what the next frame's temporal fusion needs of this one.
     """
 
@@ -29,6 +31,7 @@ class Predictions(NamedTuple):
     pyramid: list[Tensor]
     head: HeadOutput
     priors: Tensor
+    boxes: Tensor
     prototypes: Tensor
     temporal: TemporalFeatures
 
@@ -63,17 +66,34 @@ class STMask(nn.Module):
     def forward(self, images: Tensor) -> Predictions:
         """images: float [B, 3, H, W], normalised RGB, H and W multiples of 32."""
         stages = self.backbone(images)
-        pyramid = self.fpn(stages)
+        pyramid = self.fpn(stages[-3:])
         head: HeadOutput = self.head(pyramid)
+        anchors = priors(head.level_sizes, self.config.anchor_shapes, images.device)
         level = self.config.correlation_level
+        maps = {'pyramid': pyramid[level], 'upfeature': head.upfeatures[level]}
         return Predictions(
             stages,
             pyramid,
             head,
-            priors(head.level_sizes, self.config.anchor_shapes, images.device),
+            anchors,
+            decode(head.box_deltas, anchors, self.config.variances),
             self.proto_net(pyramid[0]),
-            TemporalFeatures(pyramid[level], head.upfeatures[level]),
+            TemporalFeatures(maps[self.config.correlated], maps[self.config.concatenated]),
         )
+
+    def instances(self, predictions: Predictions) -> InstanceOutput:
+        """Return mask coefficients and embeddings of all anchors, [B, A, ...]."""
+        return self.head.instances(predictions.head)
+
+    def instances_at(
+        self, predictions: Predictions, frame: int, anchors: Tensor
+    ) -> InstanceOutput:
+        """
+        Return mask coefficients and embeddings of anchors, int64 [N], of one frame of the batch.
+
+        The values are those of instances(), at the cost of the few that survive suppression.
+        """
+        return self.head.instances_at(predictions.head, frame, anchors)
 
     def propagate(
         self, previous: TemporalFeatures, current: TemporalFeatures, boxes: Tensor, frames: Tensor
@@ -88,7 +108,8 @@ class STMask(nn.Module):
         if self.TemporalNet is None:
             raise RuntimeError('this configuration has no temporal fusion')
         joint = fuse(previous, current, self.config.correlation_patch)
-        deltas: tuple[Tensor, Tensor] = self.TemporalNet(pool_regions(joint, boxes, frames))
+        regions = pool_regions(joint, boxes, frames, self.config.temporal_roi)
+        deltas: tuple[Tensor, Tensor] = self.TemporalNet(regions)
         return deltas
 
 
@@ -99,8 +120,9 @@ def initialise(network: STMask, seed: int = 0) -> None:
     The centerness starts at about 0.76, so that even an untrained network detects something.
     """
     head = network.head
+    centerness = head.centerness_layer or nn.ModuleList()
     predicting: list[nn.Module] = [
-        head.bbox_layer, head.centerness_layer, head.conf_layer, head.mask_layer, head.track_layer
+        head.bbox_layer, centerness, head.conf_layer, head.mask_layer, head.track_layer
     ]
     if network.TemporalNet is not None:
         predicting += [network.TemporalNet.fc, network.TemporalNet.fc_coeff]
@@ -112,7 +134,7 @@ def initialise(network: STMask, seed: int = 0) -> None:
                 nn.init.zeros_(module.bias)
         for module in (layer for part in predicting for layer in _layers(part)):
             nn.init.normal_(module.weight, std=0.02)
-    for layer in _layers(head.centerness_layer):
+    for layer in _layers(centerness):
         assert layer.bias is not None
         nn.init.ones_(layer.bias)
 

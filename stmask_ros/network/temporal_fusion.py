@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from stmask_ros.network.boxes import to_cells
+from stmask_ros.network.boxes import center_size, to_cells
 
 ROI_SIZE = 7
+LEGACY_ENLARGEMENT = 1.2
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,17 @@ class TemporalFeatures:
     """
     What temporal fusion needs to know of a frame; of one pyramid level, stride 16 as released.
 
-    pyramid: [B, channels, H, W], correlated with the other frame's.
-    upfeature: [B, channels, H, W], concatenated.
+    correlated: [B, channels, H, W], compared with the other frame's; of the pyramid, as released.
+    concatenated: [B, channels, H, W], passed on; the head's upfeature, as released.
     """
 
-    pyramid: Tensor
-    upfeature: Tensor
+    correlated: Tensor
+    concatenated: Tensor
 
     def row(self, index: int) -> TemporalFeatures:
         """Return the features of one frame of the batch, [1, channels, H, W]."""
         chosen = slice(index, index + 1)
-        return TemporalFeatures(self.pyramid[chosen], self.upfeature[chosen])
+        return TemporalFeatures(self.correlated[chosen], self.concatenated[chosen])
 
     @classmethod
     def stacked(cls, frames: Sequence[TemporalFeatures]) -> TemporalFeatures:
@@ -39,7 +41,8 @@ class TemporalFeatures:
         if len(frames) == 1:
             return frames[0]
         return cls(
-            torch.cat([f.pyramid for f in frames]), torch.cat([f.upfeature for f in frames])
+            torch.cat([f.correlated for f in frames]),
+            torch.cat([f.concatenated for f in frames]),
         )
 
 
@@ -74,18 +77,20 @@ def correlate(previous: Tensor, current: Tensor, patch: int) -> Tensor:
 
 def fuse(previous: TemporalFeatures, current: TemporalFeatures, patch: int) -> Tensor:
     """Return the joint features [B, patch * patch + 2 * channels, H, W] of two frames."""
-    correlation = correlate(previous.pyramid, current.pyramid, patch)
-    return F.relu(torch.cat((correlation, previous.upfeature, current.upfeature), 1))
+    correlation = correlate(previous.correlated, current.correlated, patch)
+    return F.relu(torch.cat((correlation, previous.concatenated, current.concatenated), 1))
 
 
-def pool_regions(features: Tensor, boxes: Tensor, frames: Tensor) -> Tensor:
+def pool_regions(
+    features: Tensor, boxes: Tensor, frames: Tensor, roi: Literal['fixed', 'legacy'] = 'fixed'
+) -> Tensor:
     """
     Pool the features in each box.
 
     features: [B, C, H, W]; boxes: [N, 4] fractions of the padded input; frames: int64 [N], the
-    row of features each box lies in. Returns [N, C, 7, 7].
+    row of features each box lies in; roi: see STMaskConfig.temporal_roi. Returns [N, C, 7, 7].
     """
-    cells = to_cells(boxes, features.shape[-2:])
+    cells = to_cells(boxes, features.shape[-2:]) if roi == 'fixed' else _legacy_cells(boxes)
     # A box outside the map comes out inverted, and without an end if it is not finite: roi_align
     # would count samples for it. A box of no size pools to the same zeros at no cost.
     regular = (cells[:, 2:] > cells[:, :2]).all(1, keepdim=True)
@@ -93,6 +98,13 @@ def pool_regions(features: Tensor, boxes: Tensor, frames: Tensor) -> Tensor:
     rois = torch.cat((frames.to(cells.dtype).unsqueeze(1), cells), 1)
     pooled: Tensor = roi_align(features, rois, ROI_SIZE, aligned=True)
     return pooled
+
+
+def _legacy_cells(boxes: Tensor) -> Tensor:
+    # Enlarged boxes whose fractions of the input were taken for cells, rows for columns.
+    center, size = center_size(boxes).split(2, dim=1)
+    half = (LEGACY_ENLARGEMENT * size).clamp(max=1) / 2
+    return torch.cat(((center - half).flip(1), (center + half).flip(1)), 1)
 
 
 class TemporalNet(nn.Module):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from stmask_ros.network.boxes import box_iou, decode
+from stmask_ros.network.boxes import box_iou
+from stmask_ros.network.heads import InstanceOutput
 from stmask_ros.network.stmask import Predictions
 
 NmsMode = Literal['cross_class', 'per_class', 'greedy']
@@ -18,13 +19,35 @@ MAX_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
+class Survivors:
+    """
+    N boxes of one frame that suppression left, by falling score.
+
+    boxes: [N, 4], fractions of the padded input, may reach outside. scores: [N], at most 1.
+    classes: int64 [N], from 1. anchors: int64 [N], where in the dense predictions.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    anchors: Tensor
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.scores)
+
+    def rows(self, index: Tensor | slice) -> Survivors:
+        """Return the rows that a bool or int64 tensor, or a slice, chooses."""
+        return Survivors(*(getattr(self, f.name)[index] for f in fields(self)))
+
+
+@dataclass(frozen=True)
 class Detections:
     """
     N detections of one frame, by falling score.
 
-    boxes: [N, 4], fractions of the padded input, may reach outside. scores: [N], at most 1.
-    classes: int64 [N], from 1. coefficients: [N, prototypes], before their tanh.
-    embeddings: [N, size], of length 1. anchors: int64 [N], where in the dense predictions.
+    boxes, scores, classes: as of Survivors.
+    coefficients: [N, prototypes], before their activation. embeddings: [N, size], of length 1.
     """
 
     boxes: Tensor
@@ -32,7 +55,14 @@ class Detections:
     classes: Tensor
     coefficients: Tensor
     embeddings: Tensor
-    anchors: Tensor
+
+    @classmethod
+    def of(cls, survivors: Survivors, instances: InstanceOutput) -> Detections:
+        """Return the survivors with what the network says of their anchors."""
+        return cls(
+            survivors.boxes, survivors.scores, survivors.classes,
+            instances.mask_coefficients, instances.embeddings,
+        )
 
     def __len__(self) -> int:
         """Return N."""
@@ -43,28 +73,24 @@ class Detections:
         return Detections(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
-def detect(
+def suppress(
     predictions: Predictions, frame: int, score_threshold: float, nms_threshold: float,
     mode: NmsMode = 'cross_class',
-) -> Detections:
+) -> Survivors:
     """
-    Return the detections of one frame of a batch.
+    Return what thresholds and suppression leave of one frame of a batch.
 
     score_threshold: on the class probability alone, before the centerness is multiplied in.
     """
     head = predictions.head
     probabilities = head.class_logits[frame].softmax(-1)[:, 1:]
     candidates = (probabilities.amax(-1) > score_threshold).nonzero().squeeze(1)
-    boxes = decode(head.box_deltas[frame, candidates], predictions.priors[candidates])
+    boxes = predictions.boxes[frame, candidates]
     kept, classes, scores = _NMS[mode](
         boxes, probabilities[candidates], head.centerness[frame, candidates], nms_threshold,
         score_threshold,
     )
-    anchors = candidates[kept]
-    return Detections(
-        boxes[kept], scores, classes, head.mask_coefficients[frame, anchors],
-        head.embeddings[frame, anchors], anchors,
-    )
+    return Survivors(boxes[kept], scores, classes, candidates[kept])
 
 
 def cross_class_nms(

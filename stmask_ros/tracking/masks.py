@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,15 +16,20 @@ from stmask_ros.tracking.preprocess import Geometry
 BINARY_THRESHOLD = 0.5
 
 
-def assemble(prototypes: Tensor, coefficients: Tensor, boxes: Tensor) -> Tensor:
+def assemble(
+    prototypes: Tensor, coefficients: Tensor, boxes: Tensor,
+    activation: Literal['tanh', 'none'] = 'tanh',
+) -> Tensor:
     """
     Combine prototypes into soft masks, and crop each to its box and one cell around.
 
-    prototypes: [H, W, P]; coefficients: [N, P] before their tanh; boxes: [N, 4] fractions of the
-    padded input. Returns [N, H, W] in [0, 1] (paper, equation 9).
+    prototypes: [H, W, P]; coefficients: [N, P] before their activation; boxes: [N, 4] fractions
+    of the padded input. Returns [N, H, W] in [0, 1] (paper, equation 9).
     """
     height, width, count = prototypes.shape
-    masks = (coefficients.tanh() @ prototypes.view(-1, count).t()).sigmoid()
+    if activation == 'tanh':
+        coefficients = coefficients.tanh()
+    masks = (coefficients @ prototypes.view(-1, count).t()).sigmoid()
     return masks.view(-1, height, width) * crop_window(boxes, height, width)
 
 

@@ -13,10 +13,11 @@ from torch import Tensor
 from stmask_ros.masks import RegionMask
 from stmask_ros.network.boxes import center_size, decode
 from stmask_ros.network.checkpoint import Model, ModelError, load_model
+from stmask_ros.network.inference import prepared_for_inference
 from stmask_ros.network.stmask import Predictions
 from stmask_ros.network.temporal_fusion import TemporalFeatures
 from stmask_ros.tracking.association import Association, associate
-from stmask_ros.tracking.detection import detect
+from stmask_ros.tracking.detection import Detections, suppress
 from stmask_ros.tracking.masks import BINARY_THRESHOLD, assemble, region_mask, visible_part
 from stmask_ros.tracking.preprocess import Geometry, Image, InvalidImageError, preprocess
 from stmask_ros.tracking.results import (
@@ -51,8 +52,12 @@ class VideoSegmenter:
     """
 
     def __init__(self, model: Model, device: torch.device, tracker: TrackerConfig) -> None:
-        """Move the model's network to the device."""
-        self.network = model.network.to(device)
+        """
+        Prepare the model's network for inference on the device.
+
+        network: the copy that steps run; see docs/models.md for what can be read from it.
+        """
+        self.network = prepared_for_inference(model.network, device)
         self.device = device
         self.tracker = tracker
         self.class_names = model.description.classes
@@ -127,13 +132,14 @@ class VideoSegmenter:
         self, tracks: TrackTable, box_deltas: Tensor, coefficient_deltas: Tensor,
         prototypes: Tensor,
     ) -> TrackTable:
-        boxes = decode(box_deltas, center_size(tracks.boxes))
+        config = self.network.config
+        boxes = decode(box_deltas, center_size(tracks.boxes), config.variances)
         coefficients = tracks.coefficients + coefficient_deltas
         return replace(
             tracks,
             boxes=boxes,
             coefficients=coefficients,
-            masks=assemble(prototypes, coefficients, boxes),
+            masks=assemble(prototypes, coefficients, boxes, config.mask_activation),
             scores=tracks.scores * self.tracker.score_decay,
         )
 
@@ -142,13 +148,22 @@ class VideoSegmenter:
         stamp: int,
     ) -> Association:
         tracker = self.tracker
-        found = detect(
+        network = self.network
+        survivors = suppress(
             predictions, frame, tracker.score_threshold, tracker.nms_threshold, tracker.nms
         )
         if tracker.retirement != 'never':
-            found = found.rows(found.scores > tracker.score_threshold)
-        masks = assemble(predictions.prototypes[frame], found.coefficients, found.boxes)
-        fused = self.network.TemporalNet is not None
+            survivors = survivors.rows(survivors.scores > tracker.score_threshold)
+        if tracker.max_detections is not None:
+            survivors = survivors.rows(slice(tracker.max_detections))
+        found = Detections.of(
+            survivors, network.instances_at(predictions, frame, survivors.anchors)
+        )
+        masks = assemble(
+            predictions.prototypes[frame], found.coefficients, found.boxes,
+            network.config.mask_activation,
+        )
+        fused = network.TemporalNet is not None
         return associate(tracks, found, masks, state.next_id, stamp, tracker, fused)
 
     def _finish(

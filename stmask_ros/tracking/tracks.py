@@ -22,6 +22,8 @@ class TrackerConfig:
     score_threshold: lowest class probability of a detection, and lowest score shown [0, 1].
     nms_threshold: IoU above which the weaker of two detections goes [0, 1].
     nms: whether classes suppress each other (as released) or not.
+    max_detections: most detections that a frame may have after suppression, 100 in the paper;
+        None for as many as there are, as released.
     matching: 'released' sums (1 + cosine) / 2, mask IoU and twice the box IoU (specification,
         section 11); 'paper' sums cosine and mask IoU (equation 15).
     new_track_score: a detection that matches no track better than this starts one; None takes
@@ -40,6 +42,7 @@ class TrackerConfig:
     score_threshold: float = 0.05
     nms_threshold: float = 0.5
     nms: NmsMode = 'cross_class'
+    max_detections: int | None = None
     matching: Literal['released', 'paper'] = 'released'
     new_track_score: float | None = None
     max_missed: int = 10
@@ -59,6 +62,8 @@ class TrackerConfig:
         ):
             if getattr(self, name) < lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
+        if self.max_detections is not None and self.max_detections < 1:
+            raise ValueError(f'max_detections: expected 1 or more, got {self.max_detections}')
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,7 @@ class TrackTable:
 
         integers = torch.zeros(0, dtype=torch.int64, device=device)
         detections = Detections(
-            none(4), none(), integers, none(config.num_prototypes), none(config.embedding_size),
-            integers,
+            none(4), none(), integers, none(config.num_prototypes), none(config.embedding_size)
         )
         return cls.born(detections, none(height, width), 1, 0)
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from stmask_ros.network.boxes import center_size, decode
 from stmask_ros.network.config import STMaskConfig
+from stmask_ros.network.heads import InstanceOutput
 from stmask_ros.network.stmask import Predictions, STMask
 from stmask_ros.network.temporal_fusion import TemporalFeatures, correlate, fuse, pool_regions
-from stmask_ros.tracking.detection import cross_class_nms, detect
+from stmask_ros.tracking.detection import Detections, cross_class_nms, suppress
 from stmask_ros.tracking.preprocess import preprocess
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -33,7 +34,7 @@ class Run:
     """What the network and the segmenter made of the three frames."""
 
     predictions: list[Predictions]
-    first_stage: list[Tensor]
+    instances: list[InstanceOutput]
     results: dict[float, list[FrameResult]]
     states: dict[float, list[StreamState]]
     network: STMask
@@ -50,11 +51,9 @@ def run(reference: Any) -> Run:
         )
         for threshold in (0.2, 0.05)
     }
-    network = model.network
+    network = segmenters[0.2].network
     seen: list[Predictions] = []
-    first_stage: list[Tensor] = []
     network.register_forward_hook(lambda _, __, out: seen.append(out))
-    network.backbone.layers[0].register_forward_hook(lambda _, __, out: first_stage.append(out))
     run = Run([], [], {}, {}, network)
     for threshold, segmenter in segmenters.items():
         state = segmenter.initial_state()
@@ -63,7 +62,9 @@ def run(reference: Any) -> Run:
             (result,), (state,) = segmenter.step([reference.inputs.frame(t)], [state])
             run.results[threshold].append(result)
             run.states[threshold].append(state)
-    run.predictions, run.first_stage = seen[:3], first_stage[:3]
+    run.predictions = seen[:3]
+    with torch.inference_mode():
+        run.instances = [network.instances(prediction) for prediction in run.predictions]
     return run
 
 
@@ -107,8 +108,7 @@ def test_input(t: int, reference: Any, golden: list[Golden]) -> None:
 def test_feature_maps(t: int, run: Run, golden: list[Golden]) -> None:
     """C2 to C5, P3 to P7, the upfeature and the prototypes."""
     prediction = run.predictions[t]
-    for name, x in zip(('C2', 'C3', 'C4', 'C5'), (run.first_stage[t], *prediction.stages),
-                       strict=True):
+    for name, x in zip(('C2', 'C3', 'C4', 'C5'), prediction.stages, strict=True):
         stride = max(1, x.shape[2] // 12)
         close(x[0, ::max(1, x.shape[1] // 16), ::stride, ::stride], golden[t][f'{name}.slice'])
         np.testing.assert_allclose(statistics(x), golden[t][f'{name}.stats'], atol=1e-4)
@@ -117,7 +117,7 @@ def test_feature_maps(t: int, run: Run, golden: list[Golden]) -> None:
     ):
         close(x[0, ::8, ::stride, ::stride], golden[t][f'{name}.slice'])
         np.testing.assert_allclose(statistics(x), golden[t][f'{name}.stats'], atol=1e-4)
-    close(prediction.temporal.upfeature[0, ::8, ::2, ::2], golden[t]['T2S.slice'])
+    close(prediction.temporal.concatenated[0, ::8, ::2, ::2], golden[t]['T2S.slice'])
     close(prediction.prototypes[0, ::4, ::4], golden[t]['proto.slice'])
     np.testing.assert_allclose(
         statistics(prediction.prototypes), golden[t]['proto.stats'], atol=1e-4
@@ -127,15 +127,16 @@ def test_feature_maps(t: int, run: Run, golden: list[Golden]) -> None:
 @pytest.mark.parametrize('t', FRAMES)
 def test_dense_predictions(t: int, run: Run, golden: list[Golden]) -> None:
     """Every branch of the head, the priors, and the classes that follow."""
-    head, priors = run.predictions[t].head, run.predictions[t].priors
+    prediction, instances = run.predictions[t], run.instances[t]
+    head = prediction.head
     close(head.box_deltas[0], golden[t]['loc'])
     close(head.centerness[0], golden[t]['centerness_raw_order'])
     close(head.class_logits[0, ::11], golden[t]['conf.every11'], 2e-4)
-    close(head.mask_coefficients[0, ::11], golden[t]['mask_coeff.every11'])
-    close(head.embeddings[0, ::37], golden[t]['track.every37'])
+    close(instances.mask_coefficients[0, ::11], golden[t]['mask_coeff.every11'])
+    close(instances.embeddings[0, ::37], golden[t]['track.every37'])
     if t == 0:
-        close(priors, golden[t]['priors'], 1e-6)
-    close(decode(head.box_deltas[0], priors)[::11], golden[t]['decoded.every11'], 2e-5)
+        close(prediction.priors, golden[t]['priors'], 1e-6)
+    close(prediction.boxes[0, ::11], golden[t]['decoded.every11'], 2e-5)
     best, classes = head.class_logits[0].softmax(-1)[:, 1:].max(-1)
     close(best, golden[t]['fg_score_max'], 5e-5)
     differing = np.flatnonzero(classes.numpy() + 1 != golden[t]['fg_class'])
@@ -163,7 +164,10 @@ def test_suppression_from_reference_inputs(t: int, run: Run, golden: list[Golden
 @pytest.mark.parametrize('t', FRAMES)
 def test_detections(t: int, run: Run, golden: list[Golden]) -> None:
     """The same detections; those near rank 200 may differ, as the reference's margins say."""
-    found = detect(run.predictions[t], 0, 0.2, 0.5)
+    survivors = suppress(run.predictions[t], 0, 0.2, 0.5)
+    with torch.inference_mode():
+        instances = run.network.instances_at(run.predictions[t], 0, survivors.anchors)
+    found = Detections.of(survivors, instances)
     actual, expected = found.boxes.numpy(), golden[t]['nms.box']
     distance = np.abs(actual[:, None] - expected[None]).max(-1)
     pairs = [(int(row.argmin()), i) for i, row in enumerate(distance) if row.min() < 2e-5]
@@ -182,7 +186,7 @@ def test_temporal_fusion(t: int, run: Run, golden: list[Golden]) -> None:
     """Correlation, pooled regions, and the change of each of the reference's boxes."""
     g = golden[t]
     before, now = run.predictions[t - 1].temporal, run.predictions[t].temporal
-    correlation = correlate(before.pyramid, now.pyramid, 11)
+    correlation = correlate(before.correlated, now.correlated, 11)
     # The reference notes the correlation after the ReLU that follows.
     close(correlation.relu()[0, ::4, ::2, ::2], g['tf.corr.slice'])
     boxes = torch.from_numpy(g['tf.ref_box'])
@@ -249,4 +253,4 @@ def test_features_of_a_state_are_the_previous_frame(t: int, run: Run) -> None:
     """A state remembers the frame that it was made from, and nothing of the batch."""
     features: TemporalFeatures | None = run.states[0.2][t].features
     assert features is not None
-    torch.testing.assert_close(features.pyramid, run.predictions[t].temporal.pyramid)
+    torch.testing.assert_close(features.correlated, run.predictions[t].temporal.correlated)

@@ -269,10 +269,9 @@ def _temporal_weights(reference: Any) -> dict[str, Tensor]:
 
 
 def _detections(frame: dict[str, npt.NDArray[Any]]) -> Detections:
-    count = len(frame['in.score'])
     embeddings = frame.get('in.track', np.zeros((0, 128), np.float32))
     return Detections(
         torch.from_numpy(frame['in.box']), torch.from_numpy(frame['in.score']),
         torch.from_numpy(frame['in.class']).long(), torch.from_numpy(frame['in.mask_coeff']),
-        torch.from_numpy(embeddings), torch.arange(count),
+        torch.from_numpy(embeddings),
     )
