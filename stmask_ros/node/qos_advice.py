@@ -5,6 +5,7 @@ from __future__ import annotations
 from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
 class QosAdviser:
@@ -15,17 +16,18 @@ class QosAdviser:
         self._node = node
         self._topic = topic
         self._requested = requested
-        self._warned: set[str] = set()
+        self._warned: set[tuple[int, ...]] = set()
 
     def on_event(self, _event: QoSRequestedIncompatibleQoSInfo) -> None:
         """Find the publishers that do not fit and warn of them."""
         for publisher in self._node.get_publishers_info_by_topic(self._topic):
             offered = publisher.qos_profile
             compatibility, reason = qos_check_compatible(offered, self._requested)
-            name = f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
-            if compatibility == QoSCompatibility.ERROR and name not in self._warned:
-                self._warned.add(name)
-                self._node.get_logger().warning(self._advice(name, offered, reason))
+            identity = tuple(publisher.endpoint_gid)
+            if compatibility == QoSCompatibility.ERROR and identity not in self._warned:
+                self._warned.add(identity)
+                text = self._advice(_name(publisher), offered, reason)
+                self._node.get_logger().warning(text)
 
     def _advice(self, publisher: str, offered: QoSProfile, reason: str) -> str:
         return (
@@ -34,6 +36,13 @@ class QosAdviser:
             f'Request less, with the parameters qos_overrides.{self._topic}.subscription.'
             'reliability: best_effort and durability: volatile, or let the publisher offer more'
         )
+
+
+def _name(publisher: TopicEndpointInfo) -> str:
+    # A publisher is often found before its node is, and has a placeholder for a name then.
+    if 'UNKNOWN' in publisher.node_name:
+        return 'a publisher'
+    return f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
 
 
 def _words(profile: QoSProfile) -> str:

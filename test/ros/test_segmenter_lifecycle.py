@@ -1,0 +1,151 @@
+"""The segmenter's life: transitions, refusals that can be retried, and a clean end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from lifecycle_msgs.msg import State, Transition
+from rclpy.qos import ReliabilityPolicy
+from segmenter_process import UNTRAINED, SegmenterProcess, image, picture
+from sensor_msgs.msg import CompressedImage
+from std_srvs.srv import Trigger
+
+Start = Callable[..., SegmenterProcess]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts a node and ends it after the test."""
+    running: list[SegmenterProcess] = []
+
+    def _start(name: str, *arguments: str) -> SegmenterProcess:
+        running.append(SegmenterProcess(name, *arguments))
+        return running[-1]
+
+    yield _start
+    for process in running:
+        process.close()
+
+
+def test_a_whole_life(start: Start) -> None:
+    """Configure, activate, deactivate, clean up, and once more; then shut down."""
+    segmenter = start('segmenter_life')
+    assert segmenter.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert not segmenter.call(Trigger, 'reset', Trigger.Request()).success
+    assert not segmenter.change_state(Transition.TRANSITION_ACTIVATE)
+    epochs = []
+    for _ in range(2):
+        segmenter.activate()
+        epochs.append(segmenter.answer(image(1000)).epoch)
+        assert segmenter.facts()['state'] == 'active'
+        assert segmenter.change_state(Transition.TRANSITION_DEACTIVATE)
+        assert segmenter.change_state(Transition.TRANSITION_CLEANUP)
+        assert segmenter.facts()['model'] == ''
+        assert segmenter.client.count_publishers('/segmenter_life/instances') == 0
+    assert epochs[0] < epochs[1]
+    assert segmenter.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert segmenter.state() == State.PRIMARY_STATE_FINALIZED
+    segmenter.process.send_signal(signal.SIGINT)
+    assert segmenter.process.wait(10) == 0
+    assert 'Traceback' not in segmenter.log()
+
+
+@pytest.mark.parametrize(('parameter', 'explanation'), [
+    pytest.param('device:=cuda', 'CUDA', marks=pytest.mark.skipif(
+        torch.cuda.is_available(), reason='here CUDA is available')),
+    ('model:=no_such_model', 'no_such_model'),
+])
+def test_what_is_missing_fails_configure(
+    start: Start, parameter: str, explanation: str
+) -> None:
+    """The node says what is missing, stays unconfigured, and can be asked again."""
+    segmenter = start('segmenter_missing', '-p', parameter)
+    for _ in range(2):
+        assert not segmenter.change_state(Transition.TRANSITION_CONFIGURE)
+        assert segmenter.state() == State.PRIMARY_STATE_UNCONFIGURED
+    log = segmenter.log()
+    assert 'not configured' in log
+    assert explanation in log
+    assert 'Traceback' not in log
+
+
+def test_wrong_parameters_are_listed_at_the_start(start: Start) -> None:
+    """All of them at once, in words, and the exit code tells of the failure."""
+    segmenter = start(
+        'segmenter_wrong', '-p', 'score_threshold:=2.0', '-p', 'capacity:="many"',
+        '-p', 'image_transport:=theora')
+    assert segmenter.process.wait(60) == 1
+    log = segmenter.log()
+    assert 'score_threshold' in log
+    assert 'capacity' in log
+    assert "'theora' is none of raw, compressed" in log
+    assert 'Traceback' not in log
+
+
+def test_the_end_does_not_wait_for_a_step(start: Start) -> None:
+    """SIGTERM in the middle of a step: exit code 0, no traceback, within two seconds."""
+    segmenter = start(
+        'segmenter_end', '-p', 'autostart:=true', '-p', 'model:=stmask_plus_resnet50_ada',
+        '-p', 'torch_threads:=1')
+    segmenter.wait_for_connection()
+    segmenter.images.publish(image(1000))
+    segmenter.spin_until(
+        lambda: segmenter.facts()['images waiting or in work'] == '1', 'an image in work')
+    begin = time.monotonic()
+    segmenter.process.send_signal(signal.SIGTERM)
+    assert segmenter.process.wait(30) == 0, segmenter.log()
+    assert time.monotonic() - begin < 2.0
+    assert segmenter.outputs == []
+    assert 'Traceback' not in segmenter.log()
+
+
+def test_an_impatient_user_sees_no_traceback(start: Start) -> None:
+    """SIGINT twice, as `ros2 run` and the terminal send it together, under a load of images."""
+    segmenter = start('segmenter_twice', '-p', 'autostart:=true', '-p', f'model:={UNTRAINED}')
+    segmenter.wait_for_connection()
+    for number in range(5):
+        segmenter.images.publish(image(1000 + number))
+    segmenter.spin_until(lambda: bool(segmenter.outputs), 'an answer')
+    segmenter.process.send_signal(signal.SIGINT)
+    segmenter.process.send_signal(signal.SIGINT)
+    assert segmenter.process.wait(10) == 0, segmenter.log()
+    assert 'Traceback' not in segmenter.log()
+
+
+def _compressed(data: bytes, stamp_ms: int, form: str = 'jpeg') -> CompressedImage:
+    message = CompressedImage(format=form, header=image(stamp_ms).header)
+    message.data.frombytes(data)
+    return message
+
+
+def test_compressed_images(start: Start) -> None:
+    """JPEG and PNG are answered; broken ones cost themselves alone; the default is best effort."""
+    segmenter = start(
+        'segmenter_jpeg', '-p', 'autostart:=true', '-p', 'image_transport:=compressed',
+        '-p', f'model:={UNTRAINED}')
+    jpeg = cv2.imencode('.jpg', picture())[1].tobytes()
+    segmenter.warm_up(lambda stamp: _compressed(jpeg, stamp))
+    topic = '/segmenter_jpeg/camera/compressed'
+    subscription, = segmenter.client.get_subscriptions_info_by_topic(topic)
+    assert subscription.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    png = cv2.imencode('.png', picture())[1].tobytes()
+    good = _compressed(jpeg, 1000)
+    assert segmenter.answer(good).header == good.header
+    middle = len(jpeg) // 2
+    noise = np.random.default_rng(0).integers(0, 256, 1000, np.uint8).tobytes()
+    for number, bad in enumerate([b'', jpeg[:middle], jpeg[:20], noise], start=1):
+        before = segmenter.counts()
+        segmenter.jpegs.publish(_compressed(bad, 1000 + 10 * number))
+        segmenter.spin_until(
+            lambda before=before: segmenter.counts().received > before.received, 'the broken one')
+        after = segmenter.counts()
+        assert (after.received, after.processed) == (before.received + 1, before.processed)
+        assert after.dropped() == before.dropped() + 1
+        answer = segmenter.answer(_compressed(png, 1005 + 10 * number, 'png'))
+        assert (answer.frames_skipped, answer.sequence) == (1, number + 1)
