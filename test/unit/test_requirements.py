@@ -1,0 +1,37 @@
+"""What the package imports, requirements/python.txt installs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Modules that are not called as the package on PyPI that brings them.
+PROJECTS = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'skimage': 'scikit-image',
+            'yaml': 'pyyaml'}
+
+# These come with ROS 2 (requirements/kilted.txt and jazzy.txt, or an installation).
+ROS = re.compile(r'rclpy|launch|launch_ros|cv_bridge|ament_index_python|builtin_interfaces|'
+                 r'rosidl_runtime_py|std_srvs|rcl_interfaces|\w+_msgs')
+
+
+def imported_modules() -> set[str]:
+    """Return the top-level names of all modules that the package's sources import."""
+    names = set()
+    for source in (ROOT / 'stmask_ros').rglob('*.py'):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split('.')[0])
+    return names - sys.stdlib_module_names - {'stmask_ros'}
+
+
+def test_every_imported_library_is_installed_by_the_requirements() -> None:
+    lines = (ROOT / 'requirements' / 'python.txt').read_text().splitlines()
+    required = {re.split(r'[<>=\[]', line)[0].strip() for line in lines if line[:1].isalpha()}
+    needed = {PROJECTS.get(name, name) for name in imported_modules() if not ROS.fullmatch(name)}
+    assert needed <= required
