@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -94,9 +96,13 @@ def test_the_end_does_not_wait_for_a_step(start: Start) -> None:
         'segmenter_end', '-p', 'autostart:=true', '-p', 'model:=stmask_plus_resnet50_ada',
         '-p', 'torch_threads:=1')
     segmenter.wait_for_connection()
-    segmenter.images.publish(image(1000))
-    segmenter.spin_until(
-        lambda: segmenter.facts()['images waiting or in work'] == '1', 'an image in work')
+    stamps = itertools.count(1)
+
+    def is_at_work() -> bool:
+        segmenter.images.publish(image(next(stamps)))
+        return segmenter.facts()['images waiting or in work'] != '0'
+
+    segmenter.spin_until(is_at_work, 'an image in work')
     begin = time.monotonic()
     segmenter.process.send_signal(signal.SIGTERM)
     assert segmenter.process.wait(30) == 0, segmenter.log()
@@ -105,13 +111,24 @@ def test_the_end_does_not_wait_for_a_step(start: Start) -> None:
     assert 'Traceback' not in segmenter.log()
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_imports_ends_it_cleanly(start: Start, number: int) -> None:
+    """PyTorch takes seconds to import: a user may think better of it meanwhile."""
+    segmenter = start('segmenter_early')
+    libraries = Path(f'/proc/{segmenter.process.pid}/maps')
+    segmenter.spin_until(lambda: 'libtorch' in libraries.read_text(), 'the import of PyTorch')
+    segmenter.process.send_signal(number)
+    assert segmenter.process.wait(30) == 0, segmenter.log()
+    assert 'Traceback' not in segmenter.log()
+
+
 def test_an_impatient_user_sees_no_traceback(start: Start) -> None:
     """SIGINT twice, as `ros2 run` and the terminal send it together, under a load of images."""
     segmenter = start('segmenter_twice', '-p', 'autostart:=true', '-p', f'model:={UNTRAINED}')
     segmenter.wait_for_connection()
-    for number in range(5):
+    segmenter.warm_up(image)
+    for number in range(20):
         segmenter.images.publish(image(1000 + number))
-    segmenter.spin_until(lambda: bool(segmenter.outputs), 'an answer')
     segmenter.process.send_signal(signal.SIGINT)
     segmenter.process.send_signal(signal.SIGINT)
     assert segmenter.process.wait(10) == 0, segmenter.log()

@@ -1,0 +1,61 @@
+"""The segmenter's process: from the command line to the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
+
+from stmask_ros.node.parameters import ParameterError
+from stmask_ros.node.segmenter import SegmenterNode
+from stmask_ros.node.transport import use_large_message_profile
+
+_EXIT_TIMEOUT = 1.0
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """
+    Run a segmenter node until it is told to stop.
+
+    arguments: of the command line; those of this process if None. Returns the exit code: 0 after
+    a signal, 1 if parameters were wrong or an automatic start failed.
+    """
+    transport = use_large_message_profile()
+    rclpy.init(args=arguments)
+    node: SegmenterNode | None = None
+    try:
+        node = SegmenterNode()
+        node.get_logger().info(transport.text)
+        if node.settings.autostart and not node.start():
+            return 1
+        rclpy.spin(node)
+    except ParameterError as error:
+        get_logger('segmenter').fatal(f'cannot start:\n{error}')
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        # A callback may find its publisher gone when a signal arrives: that is no failure.
+        if rclpy.ok():
+            raise
+    finally:
+        _end(node)
+    return 0
+
+
+def _end(node: SegmenterNode | None) -> None:
+    """Leave in good order, without waiting for a step that may take seconds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    finished = node is None or node.stop(_EXIT_TIMEOUT)
+    if node is not None:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    if not finished:
+        # The interpreter cannot take down a thread inside a step: only the system can.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
