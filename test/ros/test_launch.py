@@ -39,7 +39,7 @@ DEADLINE = 120.0  # for machines that are busy with other things
 
 
 class Launched:
-    """One `ros2 launch` in a process group of its own, and what it has written so far."""
+    """One `ros2 launch` in a session of its own, and what it has written so far."""
 
     def __init__(self, log: Path, file: str, *arguments: str) -> None:
         self._log = log
@@ -199,10 +199,16 @@ def test_a_segmenter_that_dies_ends_the_launch_with_an_error(launch, observer):
     assert 'the segmenter process ended with exit code -9' in launched.text
 
 
-def test_an_argument_of_the_wrong_type_is_named(launch):
-    launched = launch('camera.launch.py', 'score_threshold:=high')
+@pytest.mark.parametrize(('argument', 'advice'), [
+    ('score_threshold:=high', 'expected a value of type float'),
+    ('params_file:=/no/such/file.yaml', 'expected a YAML file'),
+    ('image_topic:=/front/compressed', 'image_topic:=/front image_transport:=compressed'),
+])
+def test_an_argument_with_a_wrong_value_is_named(launch, argument, advice):
+    launched = launch('camera.launch.py', argument)
     assert launched.exit_code() != 0
-    assert 'score_threshold:=high: expected a value of type float' in launched.text
+    assert argument in launched.text
+    assert advice in launched.text
 
 
 def test_a_bag_is_replayed_with_its_stamps_and_everything_ends_with_it(
