@@ -53,3 +53,10 @@ def segmenter_settings(segmenter: VideoSegmenter) -> dict[str, Any]:
         'model': segmenter.model_name, 'device': device, **threads,
         'tracker': asdict(segmenter.tracker),
     }
+
+
+def untrained_facts(segmenter: VideoSegmenter) -> list[tuple[str, str]]:
+    """Return the warning that belongs into a report of untrained weights, or nothing."""
+    if not segmenter.freshly_initialised:
+        return []
+    return [('weights', 'freshly initialised, not trained: the scores say nothing of the method')]

@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stmask_ros.evaluation.annotations import Annotations, Bgr, load_annotations, read_frame
-from stmask_ros.evaluation.chosen_segmenter import load_chosen_segmenter, segmenter_settings
+from stmask_ros.evaluation.chosen_segmenter import (
+    load_chosen_segmenter,
+    segmenter_settings,
+    untrained_facts,
+)
 from stmask_ros.evaluation.dataset import DatasetError, Video, write_predictions
 from stmask_ros.evaluation.dataset_run import DatasetRun, Worker
 from stmask_ros.evaluation.report_page import Latency, Report
@@ -26,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Run this worker's videos and, if then all are finished, score; return the exit status."""
     try:
         worker = Worker.from_environment()
-        annotations = chosen_annotations(options)
+        annotations = _chosen_annotations(options)
         segmenter = load_chosen_segmenter(options, worker.local_rank)
         folder = RunFolder(options.out, _settings(options, segmenter))
         mapping = annotations.category_of_class(segmenter.class_names)
@@ -45,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def chosen_annotations(options: argparse.Namespace) -> Annotations:
+def _chosen_annotations(options: argparse.Namespace) -> Annotations:
     """Return the annotations that the options ask for; DatasetError or OSError."""
     annotations = load_annotations(options.annotations)
     if options.class_agnostic:
@@ -84,7 +88,7 @@ def _conclude(
         _facts(annotations, segmenter, len(tracks)),
         scores,
         _latencies(outcomes),
-        lambda video, frame: _frame(options.images, video, frame),
+        lambda frames: [_frame(options.images, video, frame) for video, frame in frames],
     )
     report.write(options.out)
     sys.stdout.write(f'{report.text()}\n\nreport: {options.out / "report.html"}\n')
@@ -101,14 +105,7 @@ def _facts(
         ('objects', f'{len(dataset.tracks)}, {tracks} tracks predicted'),
         ('classes', 'those of the data set' if annotations.has_classes else 'all taken as one'),
     ]
-    return facts + untrained_fact(segmenter)
-
-
-def untrained_fact(segmenter: VideoSegmenter) -> list[tuple[str, str]]:
-    """Return the warning that belongs into a report of untrained weights, or nothing."""
-    if not segmenter.freshly_initialised:
-        return []
-    return [('weights', 'freshly initialised, not trained: the scores say nothing of the method')]
+    return facts + untrained_facts(segmenter)
 
 
 def _latencies(outcomes: Sequence[VideoOutcome]) -> list[Latency]:

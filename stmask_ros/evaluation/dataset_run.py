@@ -65,7 +65,7 @@ class DatasetRun:
         """
         Prepare.
 
-        images: folder of the frames. category_of_class: see TrackCollector.
+        images: folder of the frames. category_of_class: see TrackCollector.tracks().
         """
         self._segmenter = segmenter
         self._images = images
@@ -83,7 +83,7 @@ class DatasetRun:
 
     def run_video(self, video: Video, frame_done: Callable[[], None]) -> VideoOutcome:
         """Run one video, without keeping it."""
-        collector = TrackCollector(video, self._category_of_class)
+        collector = TrackCollector(video)
         state = self._segmenter.initial_state(1)
         seconds = []
         for frame, file_name in enumerate(video.file_names):
@@ -98,7 +98,7 @@ class DatasetRun:
             seconds.append(time.perf_counter() - start)
             collector.add(frame, observations_of_result(results[0]))
             frame_done()
-        return VideoOutcome(video.id, collector.tracks(), seconds)
+        return VideoOutcome(video.id, collector.tracks(self._category_of_class), seconds)
 
 
 def _progress(shown: bool) -> Progress:

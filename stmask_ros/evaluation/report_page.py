@@ -62,18 +62,21 @@ class Report:
     A scored run.
 
     facts: names and values for the head of the page. latencies: each with one frame or more.
-    frame: returns a picture of a video, or None where it cannot be had.
+    pictures: returns those of some frames of videos, None where one cannot be had. more_tables:
+    what else was counted.
     """
 
     title: str
     facts: Sequence[tuple[str, str]]
     scores: Scores
     latencies: Sequence[Latency]
-    frame: Callable[[Video, int], Bgr | None]
+    pictures: Callable[[Sequence[tuple[Video, int]]], Sequence[Bgr | None]]
+    more_tables: Sequence[Table] = ()
 
     def tables(self) -> list[Table]:
         """Return all tables."""
-        return [*self.scores.tables(), *(latency.table() for latency in self.latencies)]
+        latencies = (latency.table() for latency in self.latencies)
+        return [*self.scores.tables(), *self.more_tables, *latencies]
 
     def text(self) -> str:
         """Return the tables for a terminal."""
@@ -130,14 +133,15 @@ class Report:
         return ''.join(parts)
 
     def _worst_frames(self) -> str:
-        figures = [self._figure(entry) for entry in worst_frames(self.scores, _MOST_PICTURES)]
+        worst = worst_frames(self.scores, _MOST_PICTURES)
+        pictures = self.pictures([(self._video(e.video_id), e.frame) for e in worst])
+        figures = map(self._figure, worst, pictures)
         return ('<h2>Worst frames</h2><p class="note">White: outline of the annotated objects. '
                 'Red: the track that fits each best.</p>'
                 f'<div class="frames">{"".join(figures)}</div>')
 
-    def _figure(self, entry: FrameScore) -> str:
+    def _figure(self, entry: FrameScore, picture: Bgr | None) -> str:
         video = self._video(entry.video_id)
-        picture = self.frame(video, entry.frame)
         text = f'{video.name}, frame {entry.frame}: mean IoU {entry.iou:.2f}'
         if picture is None:
             return f'<figure><figcaption>{html.escape(text)} (no picture)</figcaption></figure>'

@@ -77,10 +77,9 @@ class _Collected:
 class TrackCollector:
     """Gathers the observations of one video."""
 
-    def __init__(self, video: Video, category_of_class: Mapping[int, int]) -> None:
-        """category_of_class: the data set's category of each class that it has."""
+    def __init__(self, video: Video) -> None:
+        """Gather for `video`."""
         self._video = video
-        self._category_of_class = category_of_class
         self._tracks: defaultdict[tuple[int, int], _Collected] = defaultdict(_Collected)
 
     def add(self, frame: int, observations: Iterable[Observation]) -> None:
@@ -91,10 +90,11 @@ class TrackCollector:
             track.class_ids.append(observation.class_id)
             track.scores.append(observation.score)
 
-    def tracks(self) -> list[NamedTrack]:
+    def tracks(self, category_of_class: Mapping[int, int]) -> list[NamedTrack]:
         """
         Return the hypotheses in the order of epoch and id.
 
+        category_of_class: the data set's category of each class of the model that it has.
         As in the reference, a track's score is the mean over the frames that show it, and its
         class the most frequent one, the lowest of equals. Classes that the data set does not
         have are left out.
@@ -102,7 +102,7 @@ class TrackCollector:
         epochs = {epoch for epoch, _ in self._tracks}
         found = []
         for (epoch, track_id), track in sorted(self._tracks.items()):
-            category = self._category_of_class.get(int(np.bincount(track.class_ids).argmax()))
+            category = category_of_class.get(int(np.bincount(track.class_ids).argmax()))
             if category is not None:
                 name = str(track_id) if len(epochs) == 1 else f'{epoch}/{track_id}'
                 found.append(NamedTrack(name, self._prediction(track, category)))
