@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from rich.progress import Progress
 
-from stmask_ros.bags import INSTANCES as INSTANCES_TYPE
-from stmask_ros.bags import BagError, image_topic, only_topic, read_bag
+from stmask_ros.bags import BagError, image_topic, instances_topic, read_bag
 from stmask_ros.evaluation.annotations import Annotations, Bgr, load_annotations
 from stmask_ros.evaluation.bag_runs import BagRun, FrameMatcher, RecordedRun, replay_bag
 from stmask_ros.evaluation.chosen_segmenter import load_chosen_segmenter, untrained_facts
