@@ -191,11 +191,12 @@ def _salvaged(
                 if not topics or message.topic in topics:
                     count += 1
                     yield message
-    except (CutOffError, OSError) as cause:
+    except CutOffError as cause:
         error = cause
-    raise BagError(
-        f'the bag {path} is damaged ({error}): {count} messages could be read'
-    ) from error
+    except OSError:
+        pass
+    after = f' beyond {count} messages' if count else ''
+    raise BagError(f'the bag {path} cannot be read{after}: {error}') from error
 
 
 class BagWriter:

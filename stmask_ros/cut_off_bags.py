@@ -47,14 +47,14 @@ def read_storage_file(file: Path) -> Iterator[SerialisedMessage]:
         reader.open()
     except Exception as error:  # whatever a broken file leads the parsers to
         if file.suffix != '.mcap':
-            raise CutOffError(f'{file}: {error}') from error
+            raise CutOffError(str(error)) from error
         yield from _read_without_index(file)
         return
     try:
         for connection, time, data in reader.messages():
             yield SerialisedMessage(connection.topic, connection.msgtype, time, data)
     except Exception as error:
-        raise CutOffError(f'{file} breaks off: {error}') from error
+        raise CutOffError(f'{file.name} breaks off: {error}') from error
     finally:
         reader.close()
 
@@ -77,4 +77,4 @@ def _read_without_index(file: Path) -> Iterator[SerialisedMessage]:
                         channel.topic, schema.name, record.log_time, record.data
                     )
         except Exception as error:
-            raise CutOffError(f'{file} breaks off after {stream.tell()} bytes') from error
+            raise CutOffError(f'{file.name} breaks off at byte {stream.tell()}') from error
