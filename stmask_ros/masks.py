@@ -12,6 +12,12 @@ from pycocotools import mask as coco_mask
 
 BoolArray = npt.NDArray[np.bool_]
 
+# A number of a compressed COCO string is written in digits of five bits, least significant first;
+# a sixth bit says that more follow.
+_DIGIT_BITS = 5
+_MORE = 32
+_MOST_DIGITS = 7
+
 
 class MaskEncoding(IntEnum):
     """Values of InstanceMask.encoding."""
@@ -117,14 +123,46 @@ class RegionMask:
         raw = bytes(data)
         shape = (height, width)
         if kind is MaskEncoding.COCO_RLE:
-            pixels = coco_mask.decode({'size': list(shape), 'counts': raw}).astype(bool)
-            return cls(x_offset, y_offset, pixels)
+            return cls(x_offset, y_offset, _fill_runs(run_lengths(raw), height, width))
         flat = np.frombuffer(raw, np.uint8)
         if kind is MaskEncoding.BITPACK:
             flat = np.unpackbits(flat)[:height * width]
         if flat.size != height * width:
             raise ValueError(f'{kind.name}: expected {height * width} pixels, got {flat.size}')
         return cls(x_offset, y_offset, flat.reshape(shape) != 0)
+
+
+def run_lengths(counts: bytes) -> npt.NDArray[np.int64]:
+    """
+    Return the run lengths of a compressed COCO string, the first one of pixels outside.
+
+    pycocotools reads them too, but trusts them: on damaged ones it writes outside its memory.
+    Raises ValueError if the string is no such thing.
+    """
+    digits = np.frombuffer(counts, np.uint8).astype(np.int64) - ord('0')
+    if digits.size == 0 or digits.min() < 0 or digits.max() >= 64 or digits[-1] & _MORE:
+        raise ValueError('the run lengths are damaged: expected complete COCO numbers')
+    last = np.flatnonzero((digits & _MORE) == 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    lengths = last - first + 1
+    if lengths.max() > _MOST_DIGITS:
+        raise ValueError('the run lengths are damaged: a number is too long')
+    shift = _DIGIT_BITS * (np.arange(digits.size) - np.repeat(first, lengths))
+    numbers = np.add.reduceat((digits & 31) << shift, first)
+    numbers -= np.where(digits[last] & 16, 1 << (_DIGIT_BITS * lengths), 0)
+    # From the fourth on, a number is the difference to the run two before.
+    numbers[1::2] = numbers[1::2].cumsum()
+    numbers[2::2] = numbers[2::2].cumsum()
+    return numbers
+
+
+def _fill_runs(runs: npt.NDArray[np.int64], height: int, width: int) -> BoolArray:
+    if runs.min() < 0 or runs.sum() != height * width:
+        raise ValueError(
+            f'COCO_RLE: expected runs of {height * width} pixels in all, got {runs.sum()}'
+        )
+    columns_first = np.repeat(np.arange(runs.size) % 2 == 1, runs)
+    return np.ascontiguousarray(columns_first.reshape(width, height).T)
 
 
 def decode(mask: Any) -> RegionMask:
