@@ -14,7 +14,7 @@ from stmask_ros.node.parameters import ParameterError
 from stmask_ros.node.segmenter import SegmenterNode
 from stmask_ros.node.transport import use_large_message_profile
 
-_EXIT_TIMEOUT = 1.0
+_EXIT_TIMEOUT = 0.5
 
 
 def run(arguments: list[str] | None = None) -> int:
