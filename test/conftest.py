@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from stmask_ros.node.transport import use_large_message_profile
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Child processes inherit these. A domain of its own keeps a test run apart from a robot, and from
 # another test run, on the same machine (0 to 101 are safe on every platform).
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-os.environ.setdefault('FASTDDS_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds.xml'))
-os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds.xml'))
+use_large_message_profile()
 
 
 @pytest.fixture(scope='session')
