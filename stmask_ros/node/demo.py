@@ -25,6 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from stmask_ros.bags import COMPRESSED_IMAGE, IMAGE, INSTANCES, BagError, read_bag
 from stmask_ros.msg import TrackedInstanceArray
+from stmask_ros.network.checkpoint import find_model, read_description
 from stmask_ros.node.recorder import Recorder, Topic
 from stmask_ros.node.transport import use_large_message_profile
 from stmask_ros.recording import (
@@ -71,7 +72,7 @@ def run_demo(arguments: Namespace) -> int:
         return 1
     _draw(out)
     console.print(_summary(recording, health))
-    if 'freshly initialised' in health.get('message', ''):
+    if read_description(find_model(arguments.model)).weights is None:
         console.print(
             '[yellow]The weights are freshly initialised, not trained: masks, classes and scores '
             'mean nothing. This run shows the machinery only.'
