@@ -155,6 +155,13 @@ class SegmenterNode(LifecycleNode):
         self._outputs = self._segmenter = None
         torch.cuda.empty_cache()
 
+    def destroy_node(self) -> None:
+        """Take the node off the network, even if a step still holds a reference to it."""
+        super().destroy_node()
+        # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
+        # participant, with its shared memory, alive.
+        del self._state_machine
+
     # Callbacks.
 
     def _on_image(self, message: CameraMessage) -> None:
