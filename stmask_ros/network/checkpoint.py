@@ -135,7 +135,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f'{path} is not a checkpoint of plain tensors ({type(error).__name__}); '
             'nothing in it was run'
         ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
+    ):
         raise ModelError(f'{path} holds something else than named tensors')
     return {key: value for key, value in tensors.items() if not _is_dropped(key)}
 

@@ -98,10 +98,10 @@ class STMaskConfig:
         data set; stmask_lite; and the rows of the paper's tables (see docs/models.md). Raises
         ValueError for an unknown name or field, listing the known ones.
         """
-        base, num_classes = name, 40
+        base, preset = name, {}
         for suffix, count in (('_YTVIS2021', 40), ('_OVIS', 25)):
             if name.endswith(suffix):
-                base, num_classes = name.removesuffix(suffix), count
+                base, preset = name.removesuffix(suffix), {'num_classes': count}
         if base not in _NAMED:
             raise ValueError(
                 f'unknown configuration {name!r}; known: {", ".join(_NAMED)}, '
@@ -111,7 +111,13 @@ class STMaskConfig:
         if unknown := sorted(set(changes) - known):
             raise ValueError(f'unknown options {unknown}; known: {sorted(known)}')
         changes = {option: _as_tuples(value) for option, value in changes.items()}
-        return replace(_NAMED[base], **({'num_classes': num_classes} | changes))
+        return replace(_NAMED[base], **(preset | changes))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return a name of each distinct configuration, the released ones first."""
+        distinct = {config: name for name, config in reversed(_NAMED.items())}
+        return [name for name in _NAMED if name in distinct.values()]
 
     @property
     def anchor_shapes(self) -> tuple[Shape, ...]:

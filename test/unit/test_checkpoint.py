@@ -1,0 +1,143 @@
+"""Checkpoints: what each is taken for, what becomes of it, and what a bad one leads to."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from stmask_ros.network import convert
+from stmask_ros.network.checkpoint import ModelError, load_model
+from stmask_ros.network.config import STMaskConfig
+from stmask_ros.network.layout import detect_configuration
+from stmask_ros.network.stmask import STMask, initialise
+
+RELEASED = [name for name in STMaskConfig.names() if name.startswith('STMask')]
+
+
+def shapes_of(name: str, **options: Any) -> dict[str, torch.Tensor]:
+    """Return a state dict without memory."""
+    with torch.device('meta'):
+        return STMask(STMaskConfig.named(name, **options)).state_dict()
+
+
+def run(*arguments: object) -> int:
+    """Run `stmask convert` and return its exit code."""
+    parser = argparse.ArgumentParser()
+    convert.register(parser.add_subparsers())
+    options = parser.parse_args(['convert', *map(str, arguments)])
+    code: int = options.run(options)
+    return code
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a .pth of the small configuration with left-overs that the released loader drops."""
+    network = STMask(STMaskConfig.named('stmask_lite'))
+    initialise(network, seed=7)
+    path = tmp_path_factory.mktemp('checkpoint') / 'official.pth'
+    dropped = {'backbone.layer1.0.weight': torch.ones(1),
+               'fpn.downsample_layers.2.weight': torch.ones(1)}
+    torch.save(network.state_dict() | dropped, path)
+    return path
+
+
+@pytest.mark.parametrize('name', [*RELEASED, 'stmask_lite', 'paper_yolact_tf'])
+@pytest.mark.parametrize('classes', [40, 25])
+def test_configuration_is_read_from_shapes(name: str, classes: int) -> None:
+    found, options = detect_configuration(shapes_of(name, num_classes=classes))
+    assert (found, options) == (name, {'num_classes': classes})
+
+
+@pytest.mark.parametrize('kind', ['ada', 'ali'])
+def test_first_public_layout_is_read_from_shapes(kind: str) -> None:
+    name = f'STMask_plus_resnet50_{kind}'
+    found, options = detect_configuration(shapes_of(name, calibration_layers='one'))
+    assert (found, options) == (name, {'num_classes': 40, 'calibration_layers': 'one'})
+
+
+def test_foreign_and_unfitting_tensors_are_told_apart() -> None:
+    with pytest.raises(ModelError, match='no STMask checkpoint'):
+        detect_configuration({'weight': torch.zeros(3)})
+    with pytest.raises(ModelError, match='differ from STMask_base'):
+        detect_configuration(shapes_of('STMask_resnet50'), 'STMask_base')
+    with pytest.raises(ModelError, match='unknown configuration'):
+        detect_configuration(shapes_of('STMask_resnet50'), 'STMask_r50')
+
+
+def test_conversion_keeps_every_number(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'mine.safetensors'
+    assert run(checkpoint, out, '--classes', 'person, animal,vehicle,object',
+               '--option', 'temporal_roi=legacy') == 0
+    model = load_model(out)
+    assert model.description.classes == ('person', 'animal', 'vehicle', 'object')
+    assert model.network.config.temporal_roi == 'legacy'
+    assert not model.freshly_initialised
+    assert checkpoint.name in model.description.source
+    saved = torch.load(checkpoint, weights_only=True)
+    for key, value in model.network.state_dict().items():
+        torch.testing.assert_close(value, saved[key], rtol=0, atol=0)
+
+
+def test_description_notices_other_weights(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'mine.safetensors'
+    assert run(checkpoint, out, '--classes', 'a,b,c,d') == 0
+    content = yaml.safe_load(out.with_suffix('.yaml').read_text())
+    assert len(content['sha256']) == 64
+    damaged = bytearray(out.read_bytes())
+    damaged[-1] ^= 1
+    out.write_bytes(damaged)
+    with pytest.raises(ModelError, match='damaged or another one'):
+        load_model(out)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'told'), [([], '--classes'), (['--classes', 'cat,dog'], '2 names were given')]
+)
+def test_open_choices_are_listed(
+    classes: list[str], told: str, checkpoint: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert run(checkpoint, tmp_path / 'mine.safetensors', *classes) == 1
+    assert told in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
+class Hostile:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f'touch {self.proof}',)
+
+
+@pytest.mark.parametrize('kind', ['hostile', 'hostile_zip', 'truncated', 'text', 'list', 'absent'])
+def test_bad_files_give_one_clear_line(
+    kind: str, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, proof = tmp_path / 'bad.pth', tmp_path / 'proof'
+    if kind == 'hostile':
+        bad.write_bytes(pickle.dumps(Hostile(proof)))
+    elif kind == 'hostile_zip':
+        torch.save({'weight': Hostile(proof)}, bad)
+    elif kind == 'truncated':
+        bad.write_bytes(checkpoint.read_bytes()[:100_000])
+    elif kind == 'text':
+        bad.write_text('not a checkpoint')
+    elif kind == 'list':
+        torch.save([1, 2], bad)
+    with caplog.at_level(logging.ERROR):
+        assert run(bad, tmp_path / 'mine.safetensors') == 1
+    assert len(caplog.messages) == 1
+    assert str(bad) in caplog.text
+    assert '\n' not in caplog.messages[0]
+    assert not proof.exists()
