@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -50,12 +48,7 @@ def run(arguments: list[str] | None = None) -> int:
 def _end(node: SegmenterNode | None) -> None:
     """Leave in good order, without waiting for a step that may take seconds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    finished = node is None or node.stop(_EXIT_TIMEOUT)
     if node is not None:
+        node.stop(_EXIT_TIMEOUT)
         node.destroy_node()
     rclpy.try_shutdown()
-    if not finished:
-        # The interpreter cannot take down a thread inside a step: only the system can.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
