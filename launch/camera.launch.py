@@ -1,5 +1,5 @@
 """
-Start a camera and the segmenter, and take the segmenter to its active state.
+Start a camera and the segmenter, which configures and activates itself.
 
 The built-in clip, a webcam, and a camera driver that runs already:
 
@@ -20,23 +20,16 @@ from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
     OpaqueFunction,
-    RegisterEventHandler,
     Shutdown,
     TimerAction,
 )
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
-from launch.events.process import ProcessExited, ProcessStarted
+from launch.events.process import ProcessExited
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch.utilities.type_utils import coerce_to_type
-from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from lifecycle_msgs.msg import Transition
 
 from stmask_ros.node.transport import use_large_message_profile
 
@@ -155,7 +148,7 @@ def _start(context: LaunchContext) -> list[Action]:
     if camera is None:
         camera = given_topic is None
     get_logger('stmask').info(use_large_message_profile(context.environment).text)
-    actions = Segmenter(context, topic).actions()
+    actions: list[Action] = [_segmenter(context, topic)]
     if camera:
         actions.append(_camera(context, topic))
     if _value(context, 'rviz', bool):
@@ -209,68 +202,35 @@ def _parameter_file(context: LaunchContext) -> str:
     return path
 
 
-class Segmenter:
-    """The segmenter, taken to its active state when its process has started."""
+def _segmenter(context: LaunchContext, topic: str) -> Node:
+    """
+    Return the segmenter, told to configure and activate itself; it ends if that fails.
 
-    def __init__(self, context: LaunchContext, topic: str) -> None:
-        """Read the arguments; topic: where its raw images come from."""
-        self._active = False
-        self._node = LifecycleNode(
-            executable='segmenter',
-            name=LaunchConfiguration('name'),
-            remappings=[('image', topic)],
-            on_exit=self._report_exit,
-            # Two drivers of one lifecycle would trip over each other: here it is this file.
-            **_node_options(context, SEGMENTER_PARAMETERS, {'autostart': False}),
-        )
+    Requests to change its state would race with DDS discovery: their answers, and the events of
+    the transitions, are lost if the node is heard before it hears.
+    """
+    return Node(
+        executable='segmenter',
+        name=LaunchConfiguration('name'),
+        remappings=[('image', topic)],
+        on_exit=_report_exit,
+        **_node_options(context, SEGMENTER_PARAMETERS, {'autostart': True}),
+    )
 
-    def actions(self) -> list[Action]:
-        """Return the node, after the handlers that must not miss its first events."""
-        return [
-            RegisterEventHandler(
-                OnProcessStart(target_action=self._node, on_start=self._configure)),
-            RegisterEventHandler(OnStateTransition(
-                target_lifecycle_node=self._node,
-                entities=[OpaqueFunction(function=self._proceed)])),
-            self._node,
-        ]
 
-    def _configure(self, _event: ProcessStarted, _context: LaunchContext) -> Action:
-        return self._request(Transition.TRANSITION_CONFIGURE)
-
-    def _proceed(self, context: LaunchContext) -> list[Action] | None:
-        """Take the next step; once active, the user's own transitions are none of our business."""
-        start, goal = context.locals.event.start_state, context.locals.event.goal_state
-        if context.is_shutdown or self._active or goal in ('configuring', 'activating'):
-            return None
-        if goal == 'active':
-            self._active = True
-            return None
-        if (start, goal) == ('configuring', 'inactive'):
-            return [self._request(Transition.TRANSITION_ACTIVATE)]
-        raise RuntimeError(f'the segmenter failed while {start}: its last error above says why')
-
-    def _request(self, transition: int) -> Action:
-        return EmitEvent(event=ChangeState(
-            lifecycle_node_matcher=matches_action(self._node), transition_id=transition))
-
-    def _report_exit(self, event: ProcessExited, context: LaunchContext) -> None:
-        if not context.is_shutdown:
-            raise RuntimeError(
-                f'the segmenter process ended with exit code {event.returncode}: its last lines '
-                'above say why')
+def _report_exit(event: ProcessExited, context: LaunchContext) -> None:
+    if not context.is_shutdown:
+        raise RuntimeError(
+            f'{event.process_name} ended with exit code {event.returncode}: its last lines above '
+            'say why')
 
 
 def _camera(context: LaunchContext, topic: str) -> Node:
     linger = _value(context, 'linger', float) or 0.0
 
     def stop(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
-        if context.is_shutdown:
-            return None
-        if event.returncode != 0:
-            raise RuntimeError(
-                f'the camera process ended with exit code {event.returncode}: its last lines '
-                'above say why')
+        if event.returncode != 0 or context.is_shutdown:
+            return _report_exit(event, context)
         end = Shutdown(reason='the camera reached the end of its source')
         return [TimerAction(period=linger, actions=[end])]
 

@@ -15,7 +15,6 @@ from launch.actions import (
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
-    RegisterEventHandler,
     SetLaunchConfiguration,
     Shutdown,
     TimerAction,
@@ -23,7 +22,7 @@ from launch.actions import (
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration, ThisLaunchFileDir
-from launch_ros.event_handlers import OnStateTransition
+from launch_ros.ros_adapters import get_ros_node
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -38,7 +37,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'bag_topic', default_value='',
             description='Image topic in the bag. Empty: the first image topic in it.'),
-        OpaqueFunction(function=_rosbag2),
+        OpaqueFunction(function=_listen_to_bag),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource([ThisLaunchFileDir(), '/camera.launch.py']),
             launch_arguments={
@@ -50,27 +49,46 @@ def generate_launch_description() -> LaunchDescription:
                 'wait_for_subscribers': '1',
             }.items(),
         ),
+        OpaqueFunction(function=_play),
     ])
 
 
-def _rosbag2(context: LaunchContext) -> list[Action]:
-    """Let the segmenter listen to the bag's topic, and play the bag once it is active."""
-    if LaunchConfiguration('player').perform(context) != 'rosbag2':
+def _listen_to_bag(context: LaunchContext) -> list[Action]:
+    """Let the segmenter subscribe to the bag's own topic, if rosbag2 plays it."""
+    if not _by_rosbag2(context):
         return []
-    topic = LaunchConfiguration('bag_topic').perform(context)
-    if not topic:
-        raise RuntimeError('player:=rosbag2 needs bag_topic:=<image topic in the bag>')
+    topic = _bag_topic(context)
     compressed = topic.endswith('/compressed')
     return [
         SetLaunchConfiguration('image_topic', topic.removesuffix('/compressed')),
         SetLaunchConfiguration('image_transport', 'compressed' if compressed else 'raw'),
-        RegisterEventHandler(OnStateTransition(
-            goal_state='active', entities=[_bag_play(context)], handle_once=True)),
     ]
 
 
+def _play(context: LaunchContext) -> list[Action]:
+    """Start rosbag2 as soon as the segmenter listens, so that it hears the first image."""
+    if not _by_rosbag2(context):
+        return []
+    listening = get_ros_node(context).get_subscriptions_info_by_topic(_bag_topic(context))
+    segmenter = LaunchConfiguration('name').perform(context)
+    if any(subscription.node_name == segmenter for subscription in listening):
+        return [_bag_play(context)]
+    return [TimerAction(period=0.2, actions=[OpaqueFunction(function=_play)])]
+
+
+def _by_rosbag2(context: LaunchContext) -> bool:
+    return LaunchConfiguration('player').perform(context) == 'rosbag2'
+
+
+def _bag_topic(context: LaunchContext) -> str:
+    topic = LaunchConfiguration('bag_topic').perform(context)
+    if not topic:
+        raise RuntimeError('player:=rosbag2 needs bag_topic:=<image topic in the bag>')
+    return '/' + topic.lstrip('/')
+
+
 def _bag_play(context: LaunchContext) -> ExecuteProcess:
-    sim_time = context.launch_configurations.get('use_sim_time', '').lower() == 'true'
+    sim_time = LaunchConfiguration('use_sim_time').perform(context).lower() == 'true'
     clock = ['--clock'] if sim_time else []
     return ExecuteProcess(
         cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), *clock],
