@@ -6,11 +6,14 @@ import signal
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 
 from stmask_ros.node.parameters import ParameterError
 from stmask_ros.node.segmenter import SegmenterNode
 from stmask_ros.node.transport import use_large_message_profile
+
+RCLError = rclpy_implementation.RCLError
 
 _EXIT_TIMEOUT = 0.5
 
@@ -30,7 +33,8 @@ def run(arguments: list[str] | None = None) -> int:
         node.get_logger().info(transport.text)
         if node.settings.autostart and not node.start():
             return 1
-        rclpy.spin(node)
+        while rclpy.ok():
+            _spin(node)
     except ParameterError as error:
         get_logger('segmenter').fatal(f'cannot start:\n{error}')
         return 1
@@ -43,6 +47,16 @@ def run(arguments: list[str] | None = None) -> int:
     finally:
         _end(node)
     return 0
+
+
+def _spin(node: SegmenterNode) -> None:
+    """Handle callbacks; return when one failed in ROS itself, which costs its request alone."""
+    try:
+        rclpy.spin(node)
+    except RCLError as error:
+        # Jazzy raises when someone asks for a transition that the state does not have.
+        if rclpy.ok():
+            node.get_logger().error(f'a request failed: {error}')
 
 
 def _end(node: SegmenterNode | None) -> None:

@@ -154,6 +154,12 @@ class SegmenterProcess:
         request = ChangeState.Request(transition=Transition(id=transition))
         return bool(self.call(ChangeState, 'change_state', request).success)
 
+    def send_transition(self, transition: int) -> None:
+        """Ask for a transition, and do not wait: of an impossible one, Jazzy never answers."""
+        client = self.client.create_client(ChangeState, f'/{self.name}/change_state')
+        self.spin_until(client.service_is_ready, 'service change_state')
+        client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+
     def state(self) -> int:
         """Return the lifecycle state's id."""
         return int(self.call(GetState, 'get_state', GetState.Request()).current_state.id)
