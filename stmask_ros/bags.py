@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -204,13 +204,17 @@ class BagWriter:
 
     def __init__(self, folder: Path, offered: Mapping[str, Sequence[Qos]] | None = None) -> None:
         """
-        Create the bag's folder on entry to the context; BagError if it is there already.
+        Prepare; the bag's folder is created on entry to the context.
 
-        offered: quality of service by topic, with which a player publishes it.
+        offered: quality of service by topic, with which a player publishes it. Raises BagError
+        if the folder is there already.
         """
-        self._writer = Writer(
-            folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP
-        )
+        try:
+            self._writer = Writer(
+                folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP
+            )
+        except WriterError as error:
+            raise BagError(f'the bag cannot be created: {error}') from error
         self._folder = folder
         self._offered = offered or {}
         self._connections: dict[str, Connection] = {}
