@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from stmask_ros.evaluation import commands as evaluation
+from stmask_ros.network import convert
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     _register_demo(commands)
     evaluation.register(commands)
+    convert.register(commands)
     return parser
 
 
