@@ -108,9 +108,7 @@ class VideoSegmenter:
 
     def _carry(self, states: Sequence[StreamState], now: Predictions) -> list[TrackTable]:
         """Return every stream's tracks carried to the current frame (specification, 10)."""
-        aged = [
-            replace(s.tracks, ages=s.tracks.ages + 1, missed=s.tracks.missed + 1) for s in states
-        ]
+        aged = [state.tracks.aged() for state in states]
         rows = [i for i, s in enumerate(states) if s.features is not None and len(s.tracks)]
         if not rows or self.network.TemporalNet is None:
             return aged
@@ -170,12 +168,8 @@ class VideoSegmenter:
         self, image: Image, state: StreamState, association: Association,
         predictions: Predictions, frame: int,
     ) -> tuple[FrameResult, StreamState]:
-        remembered = association.remembered
-        next_id = state.next_id + len(remembered) - len(state.tracks)
-        if self.tracker.retirement != 'never':
-            remembered = remembered.rows(remembered.missed <= self.tracker.max_missed)
-        next_state = StreamState(
-            state.epoch, state.sequence + 1, next_id, remembered, predictions.temporal.row(frame)
+        next_state = state.after(
+            association.remembered, predictions.temporal.row(frame), self.tracker
         )
         return self._result(image, state, next_state, association.shown), next_state
 

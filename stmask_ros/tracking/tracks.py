@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -99,6 +99,10 @@ class TrackTable:
         """Return the rows that a bool or int64 tensor chooses."""
         return TrackTable(*(getattr(self, f.name)[index] for f in fields(self)))
 
+    def aged(self) -> TrackTable:
+        """Return the tracks one frame later, before any of them is detected again."""
+        return replace(self, ages=self.ages + 1, missed=self.missed + 1)
+
     def joined(self, other: TrackTable) -> TrackTable:
         """Return these rows and the other's after them."""
         return TrackTable(*(
@@ -150,3 +154,12 @@ class StreamState:
     next_id: int
     tracks: TrackTable
     features: TemporalFeatures | None
+
+    def after(
+        self, remembered: TrackTable, features: TemporalFeatures | None, config: TrackerConfig
+    ) -> StreamState:
+        """Return the state after a frame that left these tracks; those missed too long go."""
+        next_id = self.next_id + len(remembered) - len(self.tracks)
+        if config.retirement != 'never':
+            remembered = remembered.rows(remembered.missed <= config.max_missed)
+        return StreamState(self.epoch, self.sequence + 1, next_id, remembered, features)

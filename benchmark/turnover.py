@@ -1,0 +1,122 @@
+"""
+Step the tracker through 100,000 frames in which objects constantly come and go.
+
+python -m benchmark.turnover [--steps 100000] [--output out]
+prints how memory and time per step change over the run (the slopes of straight lines through
+them) and writes turnover.json. The detections are scripted, so that only the tracker is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from stmask_ros.network.config import STMaskConfig
+from stmask_ros.tracking.association import associate
+from stmask_ros.tracking.detection import Detections
+from stmask_ros.tracking.masks import assemble
+from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
+
+OBJECTS = 12
+LIFETIME = 24
+
+
+class Turnover:
+    """A stream of scripted objects, each seen for some frames and then never again."""
+
+    def __init__(self, tracker: TrackerConfig) -> None:
+        """Start with objects of different remaining lifetimes, on maps of 24x32 cells."""
+        config = STMaskConfig(
+            num_prototypes=8, embedding_size=16, input_height=96, input_width=128
+        )
+        self.tracker = tracker
+        self.state = StreamState(
+            1, 0, 1, TrackTable.empty(config, torch.device('cpu')), None
+        )
+        self.generator = torch.Generator().manual_seed(0)
+        self.prototypes = torch.rand(24, 32, 8, generator=self.generator)
+        self.objects = self._new(OBJECTS)
+        self.remaining = torch.arange(OBJECTS) * LIFETIME // OBJECTS + 1
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Show the objects in a new frame; replace those whose time is over."""
+        detections = self._seen()
+        masks = assemble(self.prototypes, detections.coefficients, detections.boxes)
+        remembered = associate(
+            self.state.tracks.aged(), detections, masks, self.state.next_id,
+            self.state.sequence + 1, self.tracker,
+        ).remembered
+        self.state = self.state.after(remembered, None, self.tracker)
+        self.remaining -= 1
+        over = self.remaining == 0
+        self.objects[over] = self._new(int(over.sum()))
+        self.remaining[over] = LIFETIME
+
+    def _new(self, count: int) -> torch.Tensor:
+        # center and half size (4), coefficients (8), embedding (16)
+        values = torch.randn(count, 28, generator=self.generator)
+        values[:, :4] = torch.rand(count, 4, generator=self.generator) * 0.8 + 0.1
+        return values
+
+    def _seen(self) -> Detections:
+        objects = self.objects
+        center, half = objects[:, :2], 0.2 * objects[:, 2:4]
+        scores = torch.rand(OBJECTS, generator=self.generator) * 0.8 + 0.15
+        found = Detections(
+            torch.cat((center - half, center + half), 1), scores,
+            torch.ones(OBJECTS, dtype=torch.int64), objects[:, 4:12] + 1,
+            torch.nn.functional.normalize(objects[:, 12:], dim=1),
+        )
+        return found.rows(scores.argsort(descending=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, print the slopes and write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('--steps', type=int, default=100_000)
+    parser.add_argument('--output', type=Path, default=Path('out'))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    report = _measure(Turnover(TrackerConfig()), options.steps)
+    for name, value in report.items():
+        print(f'{name:32}{value:14.4g}')
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / 'turnover.json'
+    path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+
+
+def _measure(turnover: Turnover, steps: int) -> dict[str, float]:
+    process = psutil.Process()
+    seconds, bytes_used, tracks = np.zeros(steps), np.zeros(steps), np.zeros(steps)
+    for step in range(steps):
+        start = time.process_time()
+        turnover.step()
+        seconds[step] = time.process_time() - start
+        bytes_used[step] = process.memory_info().rss
+        tracks[step] = len(turnover.state.tracks)
+    settled = slice(steps // 10, None)
+    thousands = np.arange(steps)[settled] / 1000
+    return {
+        'steps': steps,
+        'ids given': turnover.state.next_id - 1,
+        'tracks, mean': float(tracks.mean()),
+        'tracks, most': float(tracks.max()),
+        'step, median [us]': float(1e6 * np.median(seconds)),
+        'time slope [us / 1000 steps]': float(1e6 * np.polyfit(thousands, seconds[settled], 1)[0]),
+        'memory [MB]': float(bytes_used[-1] / 1e6),
+        'memory slope [kB / 1000 steps]': float(
+            1e-3 * np.polyfit(thousands, bytes_used[settled], 1)[0]
+        ),
+    }
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,178 @@
+"""The segmenter on whatever a camera or a file may give it; its states are values."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_models import noise, small_model, small_segmenter
+
+from stmask_ros.network.boxes import center_size
+from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
+from stmask_ros.tracking.segmenter import InvalidImageError, VideoSegmenter
+from stmask_ros.tracking.tracks import StreamState, TrackerConfig
+
+
+def run(segmenter: VideoSegmenter, count: int, first: int = 0) -> tuple[
+    list[FrameResult], StreamState
+]:
+    """Step one stream through frames of noise."""
+    state, results = segmenter.initial_state(), []
+    for t in range(first, first + count):
+        (result,), (state,) = segmenter.step([noise(t)], [state])
+        results.append(result)
+    return results, state
+
+
+def assert_same(a: FrameResult, b: FrameResult) -> None:
+    """Assert that every field of two results is equal, to the bit."""
+    for field in fields(FrameResult):
+        left, right = getattr(a, field.name), getattr(b, field.name)
+        if field.name == 'masks':
+            assert [m.x_offset for m in left] == [m.x_offset for m in right]
+            assert all(
+                np.array_equal(m.pixels, n.pixels) for m, n in zip(left, right, strict=True)
+            )
+        else:
+            np.testing.assert_array_equal(left, right, err_msg=field.name)
+
+
+def test_a_step_leaves_its_state_as_it_was() -> None:
+    segmenter = small_segmenter()
+    _, state = run(segmenter, 2)
+    before = {f.name: getattr(state.tracks, f.name).clone() for f in fields(state.tracks)}
+    (first,), (after,) = segmenter.step([noise(9)], [state])
+    (again,), _ = segmenter.step([noise(9)], [state])
+    assert_same(first, again)
+    assert after.sequence == state.sequence + 1
+    for name, value in before.items():
+        assert torch.equal(getattr(state.tracks, name), value), name
+
+
+def test_a_batch_is_its_streams_side_by_side() -> None:
+    segmenter = small_segmenter()
+    (_, one), (_, other) = run(segmenter, 2), run(segmenter, 3, first=5)
+    fresh = segmenter.initial_state(epoch=4)
+    images, states = [noise(2), noise(8), noise(9)], [one, other, fresh]
+    together, _ = segmenter.step(images, states)
+    for image, state, result in zip(images, states, together, strict=True):
+        (alone,), _ = segmenter.step([image], [state])
+        np.testing.assert_array_equal(result.track_ids, alone.track_ids)
+        np.testing.assert_allclose(result.boxes, alone.boxes, atol=1e-2)
+        np.testing.assert_allclose(result.scores, alone.scores, atol=1e-5)
+        assert result.epoch == alone.epoch
+        for mask, expected in zip(result.masks, alone.masks, strict=True):
+            assert abs(mask.area - expected.area) <= max(3, 0.005 * expected.area)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 500), (8000, 8000), (37, 53)])
+def test_images_of_any_size(size: tuple[int, int]) -> None:
+    segmenter = small_segmenter()
+    image = np.broadcast_to(np.uint8([10, 120, 240]), (*size, 3))
+    state = segmenter.initial_state()
+    for _ in range(2):
+        (result,), (state,) = segmenter.step([image], [state])
+    assert (result.image_height, result.image_width) == size
+    assert (result.boxes >= 0).all()
+    assert (result.boxes <= (size[1], size[0], size[1], size[0])).all()
+    for mask in result.masks:
+        assert mask.to_full(*size).sum() == mask.area
+
+
+@pytest.mark.parametrize(
+    ('image', 'told'),
+    [
+        (np.zeros((8, 8), np.uint8), 'got uint8 [8, 8]'),
+        (np.zeros((8, 8, 4), np.uint8), 'got uint8 [8, 8, 4]'),
+        (np.zeros((8, 8, 3), np.float32), 'got float32 [8, 8, 3]'),
+        (np.zeros((0, 8, 3), np.uint8), 'got uint8 [0, 8, 3]'),
+        ([[1, 2, 3]], 'got list'),
+    ],
+)
+def test_wrong_images_are_named(image: Any, told: str) -> None:
+    segmenter = small_segmenter()
+    states = [segmenter.initial_state()] * 2
+    with pytest.raises(InvalidImageError, match=r'expected .*uint8') as caught:
+        segmenter.step([noise(0), image], states)
+    assert told in str(caught.value)
+    segmenter.step([noise(0), noise(1)], states)
+
+
+def test_images_states_and_stamps_must_be_as_many() -> None:
+    segmenter = small_segmenter()
+    with pytest.raises(ValueError, match='got 2, 1 and 1'):
+        segmenter.step([noise(0), noise(1)], [segmenter.initial_state()], [1])
+    assert segmenter.step([], []) == ([], [])
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), 1e38])
+@pytest.mark.parametrize(
+    'part', ['backbone', 'proto_net', 'prediction_layers.0.bbox_layer', 'TemporalNet',
+             'prediction_layers.0.track_layer', 'prediction_layers.0.mask_layer']
+)
+def test_weights_that_are_no_numbers(part: str, value: float) -> None:
+    """Nothing is raised, and every result that comes is in range; nothing comes after NaN."""
+    model = small_model()
+    for parameter in model.network.get_submodule(part).parameters():
+        parameter.fill_(value)
+    segmenter = VideoSegmenter(model, torch.device('cpu'), TrackerConfig(capacity=8))
+    results, state = run(segmenter, 4)
+    assert len(state.tracks) <= 8
+    for result in results:
+        assert np.isfinite(result.boxes).all()
+        assert ((result.scores >= 0) & (result.scores <= 1)).all()
+        for mask in result.masks:
+            mask.to_full(90, 128)
+    if part == 'backbone' and np.isnan(value):
+        assert not any(len(result) for result in results)
+
+
+def test_a_thousand_frames_without_detections() -> None:
+    segmenter = small_segmenter()
+    _, state = run(segmenter, 1)
+    assert len(state.tracks)
+    segmenter.tracker = TrackerConfig(score_threshold=1.0)
+    for t in range(1000):
+        (result,), (state,) = segmenter.step([noise(t % 4)], [state])
+        assert len(result) == 0 or t <= 10
+    assert len(state.tracks) == 0
+    assert state.sequence == 1001
+
+
+def test_the_strongest_are_kept_when_there_are_more_than_fit() -> None:
+    _, everything = run(small_segmenter(capacity=1000), 1)
+    _, few = run(small_segmenter(capacity=5), 1)
+    assert len(everything.tracks) > 5
+    torch.testing.assert_close(few.tracks.scores, everything.tracks.scores.topk(5).values)
+    _, state = run(small_segmenter(capacity=5), 20)
+    assert len(state.tracks) <= 5
+
+
+def test_a_lost_track_coasts_ends_and_its_id_never_returns() -> None:
+    segmenter = small_segmenter(max_missed=3, score_decay=1.0)
+    (first,), state = run(segmenter, 1)
+    seen = segmenter.tracker
+    segmenter.tracker = replace(seen, score_threshold=1.0)
+    statuses = []
+    for _ in range(5):
+        (result,), (state,) = segmenter.step([noise(0)], [state])
+        statuses.append(set(result.statuses.tolist()))
+        assert set(result.sources.tolist()) <= {int(Source.PROPAGATED)}
+    assert statuses[3] == {int(TrackStatus.TERMINATED)}
+    assert statuses[4] == set()
+    segmenter.tracker = seen
+    (later,), _ = segmenter.step([noise(0)], [state])
+    assert len(later)
+    assert later.track_ids.min() > first.track_ids.max()
+
+
+def test_everything_is_remembered_without_retirement() -> None:
+    segmenter = small_segmenter(retirement='never', max_missed=2)
+    _, state = run(segmenter, 6)
+    assert len(state.tracks) == state.next_id - 1
+    np.testing.assert_array_equal(state.tracks.ids, np.arange(1, state.next_id))
+    assert (state.tracks.missed > 2).any()
+    assert center_size(state.tracks.boxes).isfinite().all()
