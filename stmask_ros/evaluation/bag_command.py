@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from stmask_ros.bags import BagError, image_topic, instances_topic, read_bag
 from stmask_ros.evaluation.annotations import Annotations, Bgr, load_annotations
-from stmask_ros.evaluation.bag_runs import BagRun, FrameMatcher, RecordedRun, replay_bag
+from stmask_ros.evaluation.bag_runs import BagRun, FrameMatcher, RecordedRun, ReplayedRun
 from stmask_ros.evaluation.chosen_segmenter import load_chosen_segmenter, untrained_facts
 from stmask_ros.evaluation.dataset import DatasetError, Video, write_predictions
 from stmask_ros.evaluation.report_page import Report
@@ -20,6 +20,8 @@ from stmask_ros.evaluation.track_collection import predictions_of
 from stmask_ros.images import ImageError
 from stmask_ros.replay import Replay, picture_of, stamp_of
 from stmask_ros.tracking.segmenter import ModelError
+
+Facts = list[tuple[str, str]]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -59,18 +61,15 @@ def _chosen_annotations(options: argparse.Namespace) -> Annotations:
     return annotations.only([name])
 
 
-Facts = list[tuple[str, str]]
-
-
 def _replayed(options: argparse.Namespace, video: Video) -> tuple[BagRun, Facts]:
     topic = image_topic(options.bag, options.topic)
     segmenter = load_chosen_segmenter(options)
+    replay = Replay(segmenter, options.max_gap)
     with Progress(transient=True) as progress:
-        task = progress.add_task(video.name, total=video.length)
-        outcome = replay_bag(
-            Replay(segmenter, options.max_gap), read_bag(options.bag, topic), video,
-            segmenter.class_names, lambda: progress.advance(task),
+        images = progress.track(
+            replay.run(read_bag(options.bag, topic)), video.length, description=video.name
         )
+        outcome = ReplayedRun(video).read(images, segmenter.class_names)
     return outcome, [
         ('images', f'{topic}, replayed'),
         ('model', segmenter.model_name),

@@ -16,7 +16,7 @@ from stmask_ros.evaluation.track_collection import (
     observations_of_message,
     observations_of_result,
 )
-from stmask_ros.replay import Replay, ReplayedImage, stamp_of
+from stmask_ros.replay import ReplayedImage, stamp_of
 
 _LOGGER = logging.getLogger(__name__)
 _NANOSECONDS = 1_000_000_000
@@ -67,50 +67,54 @@ class BagRun:
         return Table(('images', 'count'), [(name, str(n)) for name, n in self.counts.items()])
 
 
-def replay_bag(
-    replay: Replay,
-    messages: Iterable[BagMessage],
-    video: Video,
-    class_names: Sequence[str],
-    image_done: Callable[[], None],
-) -> BagRun:
-    """
-    Run the images of a bag.
+class ReplayedRun:
+    """Gathers what a replay finds in the bag of a video."""
 
-    Raises BagError if nothing could be read, DatasetError if the images are of another size than
-    the annotations.
-    """
-    collector, matcher = TrackCollector(video), FrameMatcher(video)
-    tally = Counter({'in the bag': 0, 'processed': 0})
-    seconds: list[float] = []
-    frames: set[int] = set()
+    def __init__(self, video: Video) -> None:
+        """Prepare for the bag of `video`."""
+        self._video = video
+        self._matcher = FrameMatcher(video)
+        self._collector = TrackCollector(video)
+        self._tally = Counter({'in the bag': 0, 'processed': 0})
+        self._seconds: list[float] = []
+        self._frames: set[int] = set()
 
-    def take(image: ReplayedImage) -> None:
-        tally['in the bag'] += 1
-        frame = matcher.frame_of(image.position, stamp_of(image.message.content))
+    def read(self, images: Iterable[ReplayedImage], class_names: Sequence[str]) -> BagRun:
+        """
+        Take all images.
+
+        class_names: of the model. Raises BagError if nothing could be read, DatasetError if the
+        images are of another size than the annotations.
+        """
+        damage = ''
+        try:
+            for image in images:
+                self._take(image)
+        except BagError as error:
+            damage = _damage(error, self._tally['in the bag'])
+        self._tally['annotated frames without a processed image'] = (
+            self._video.length - len(self._frames)
+        )
+        latencies = []
+        if self._seconds:
+            latencies.append(Latency('an image, from message to tracks', self._seconds))
+        return BagRun(self._collector, self._tally, latencies, class_names, damage)
+
+    def _take(self, image: ReplayedImage) -> None:
+        self._tally['in the bag'] += 1
         _log(image)
         if image.result is None:
-            tally[f'dropped: {image.reason}'] += 1
+            self._tally[f'dropped: {image.reason}'] += 1
             return
-        tally['processed'] += 1
-        seconds.append(image.seconds)
+        self._tally['processed'] += 1
+        self._seconds.append(image.seconds)
+        frame = self._matcher.frame_of(image.position, stamp_of(image.message.content))
         if frame is None:
-            tally['not annotated'] += 1
+            self._tally['not annotated'] += 1
             return
-        _check_size(image.result.image_width, image.result.image_height, video)
-        collector.add(frame, observations_of_result(image.result))
-        frames.add(frame)
-
-    damage = ''
-    try:
-        for image in replay.run(messages):
-            take(image)
-            image_done()
-    except BagError as error:
-        damage = _damage(error, tally['in the bag'])
-    tally['annotated frames without a processed image'] = video.length - len(frames)
-    latencies = [Latency('an image, from message to tracks', seconds)] if seconds else []
-    return BagRun(collector, tally, latencies, class_names, damage)
+        _check_size(image.result.image_width, image.result.image_height, self._video)
+        self._collector.add(frame, observations_of_result(image.result))
+        self._frames.add(frame)
 
 
 class RecordedRun:

@@ -126,8 +126,9 @@ def latency_plot(seconds: Sequence[float]) -> str:
     )
     parts = [
         f'<polyline points="{line}" fill="none" stroke="#2266bb" stroke-width="1.2"/>',
-        *_level(float(median), top, 'median'), *_level(float(high), top, '99 %'),
-        *_level(0.0, top, ''),
+        *_level(float(median), top, f'median {median:.1f} ms', _MARGIN),
+        *_level(float(high), top, f'99 % {high:.1f} ms', _WIDTH - _MARGIN - 100),
+        *_level(0.0, top, '', 0),
         _text(_MARGIN, _PLOT_HEIGHT - 10, f'{len(milliseconds)} frames, first to last'),
     ]
     return _svg(_PLOT_HEIGHT, parts)
@@ -140,12 +141,12 @@ def _peaks(values: Float64Array) -> Float64Array:
     return np.array([part.max() for part in np.array_split(values, _MOST_POINTS)])
 
 
-def _level(value: float, top: float, name: str) -> Iterator[str]:
+def _level(value: float, top: float, label: str, x: float) -> Iterator[str]:
+    """Draw a dashed line at a value, with its label above it at x."""
     y = _height_of(value, top)
     yield (f'<line x1="{_MARGIN}" x2="{_WIDTH - _MARGIN}" y1="{y:.1f}" y2="{y:.1f}" '
            'stroke="#999" stroke-dasharray="4 3"/>')
-    if name:
-        yield _text(_WIDTH - _MARGIN - 100, y - 3, f'{name} {value:.1f} ms')
+    yield _text(x, y - 3, label)
 
 
 def _height_of(value: float, top: float) -> float:

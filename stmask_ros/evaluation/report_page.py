@@ -24,7 +24,7 @@ Bgr = npt.NDArray[np.uint8]
 
 _MOST_TIMELINES = 20
 _MOST_PICTURES = 6
-_PERCENTILES = (50, 90, 99, 100)
+_PERCENTILES = {50: 'median', 90: '90 %', 99: '99 %', 100: 'longest'}
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 980px; margin: 2em auto; padding: 0 1em;
        color: #1a1a1a; background: #fff }
@@ -47,14 +47,6 @@ class Latency:
     meaning: str
     seconds: Sequence[float]
 
-    def table(self) -> Table:
-        """Return percentiles [ms]."""
-        values = np.percentile(1000 * np.asarray(self.seconds, np.float64), _PERCENTILES)
-        names = ('median', '90 %', '99 %', 'longest')
-        return Table(
-            ('latency [ms]', *names), [(self.meaning, *(f'{value:.1f}' for value in values))]
-        )
-
 
 @dataclass(frozen=True)
 class Report:
@@ -75,7 +67,7 @@ class Report:
 
     def tables(self) -> list[Table]:
         """Return all tables."""
-        latencies = (latency.table() for latency in self.latencies)
+        latencies = [_latency_table(self.latencies)] if self.latencies else []
         return [*self.scores.tables(), *self.more_tables, *latencies]
 
     def text(self) -> str:
@@ -159,6 +151,15 @@ class Report:
 
     def _video(self, video_id: int) -> Video:
         return next(v for v in self.scores.dataset.videos if v.id == video_id)
+
+
+def _latency_table(latencies: Sequence[Latency]) -> Table:
+    rows = []
+    for latency in latencies:
+        milliseconds = 1000 * np.asarray(latency.seconds, np.float64)
+        percentiles = np.percentile(milliseconds, list(_PERCENTILES)).tolist()
+        rows.append((latency.meaning, *(f'{value:.1f}' for value in percentiles)))
+    return Table(('latency [ms]', *_PERCENTILES.values()), rows)
 
 
 def _mean_iou(overlap: VideoOverlap) -> float:

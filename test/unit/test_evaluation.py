@@ -23,9 +23,9 @@ from stmask_ros.evaluation import (
     load_predictions,
     write_predictions,
 )
-from stmask_ros.evaluation.command import main
 from stmask_ros.evaluation.dataset import parse_dataset, parse_predictions
 from stmask_ros.evaluation.identity_counts import FrameOverlaps, count_identities
+from stmask_ros.evaluation.json_command import main
 
 HEIGHT, WIDTH, LENGTH = 20, 30, 4
 Box = tuple[int, int, int, int]
