@@ -8,6 +8,8 @@ The arguments of camera.launch.py hold here as well.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
@@ -21,8 +23,11 @@ from launch.actions import (
 )
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import EqualsSubstitution, LaunchConfiguration, ThisLaunchFileDir
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration
 from launch_ros.ros_adapters import get_ros_node
+
+# A plain path, which --show-args can follow to list that file's arguments too.
+CAMERA_LAUNCH_FILE = Path(__file__).resolve().parent / 'camera.launch.py'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -39,7 +44,7 @@ def generate_launch_description() -> LaunchDescription:
             description='Image topic in the bag. Empty: the first image topic in it.'),
         OpaqueFunction(function=_listen_to_bag),
         IncludeLaunchDescription(
-            PythonLaunchDescriptionSource([ThisLaunchFileDir(), '/camera.launch.py']),
+            PythonLaunchDescriptionSource(str(CAMERA_LAUNCH_FILE)),
             launch_arguments={
                 'camera': EqualsSubstitution(LaunchConfiguration('player'), 'camera'),
                 'source': LaunchConfiguration('bag'),
