@@ -18,7 +18,7 @@ def prepared_for_inference(network: STMask, device: torch.device) -> STMask:
     """
     Return a copy on the device, in evaluation mode, with batch norm folded, channels last.
 
-    On the CPU, prototypes and temporal fusion are computed by Winograd's convolution.
+    On the CPU, 3x3 convolutions of many channels are Winograd's.
     Its parameters are no longer those of a checkpoint, and it cannot be trained.
     """
     prepared = copy.deepcopy(network).eval().requires_grad_(False)
@@ -26,18 +26,24 @@ def prepared_for_inference(network: STMask, device: torch.device) -> STMask:
         _fold_batch_norm(module)
     prepared = prepared.to(memory_format=torch.channels_last)
     if device.type == 'cpu':
-        _use_winograd(prepared.proto_net)
-        if prepared.TemporalNet is not None:
-            _use_winograd(prepared.TemporalNet)
+        head = prepared.head
+        for part in (prepared.backbone, prepared.fpn, prepared.proto_net, prepared.TemporalNet,
+                     head.upfeature, head.bbox_extra, head.conf_extra):
+            _use_winograd(part)
     return prepared.to(device)
 
 
-def _use_winograd(part: nn.Module) -> None:
-    # Only where no detection's score depends on it: elsewhere the rounding could change the order
-    # of two nearly equal detections, and with it their ids.
-    for name, layer in list(part.named_children()):
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
-            setattr(part, name, WinogradConv2d(layer))
+def _use_winograd(part: nn.Module | None) -> None:
+    for parent in [] if part is None else list(part.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Conv2d) and _is_worth_winograd(layer):
+                setattr(parent, name, WinogradConv2d(layer))
+
+
+def _is_worth_winograd(layer: nn.Conv2d) -> bool:
+    shape = (layer.kernel_size, layer.stride, layer.padding, layer.groups)
+    fewest = min(layer.in_channels, layer.out_channels)
+    return shape == ((3, 3), (1, 1), (1, 1), 1) and fewest >= 64
 
 
 def _fold_batch_norm(module: nn.Module) -> None:
