@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +128,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == '.safetensors':
             tensors = load_file(path)
         else:
-            tensors = torch.load(path, map_location='cpu', weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # the error below says what there is to say
+                tensors = torch.load(path, map_location='cpu', weights_only=True)
     except (OSError, SafetensorError) as error:
         raise ModelError(f'{path} cannot be read: {error}') from error
     except Exception as error:  # torch.load raises whatever a damaged archive leads to
