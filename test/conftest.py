@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from stmask_ros.node.transport import use_large_message_profile
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# For benchmark/, which is not installed. At the end, so that an installed package comes first.
+sys.path.append(str(ROOT))
 
 # Child processes inherit these. A domain of its own keeps a test run apart from a robot, and from
 # another test run, on the same machine (0 to 101 are safe on every platform).
