@@ -1,0 +1,70 @@
+"""How far soft masks are from the masks of their objects."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stmask_ros.network.boxes import center_size
+from stmask_ros.tracking.masks import assemble, crop_window
+
+
+def mask_loss(
+    prototypes: Tensor, coefficients: Tensor, boxes: Tensor, masks: Tensor,
+    activation: Literal['tanh', 'none'] = 'tanh', reference_behaviour: bool = False,
+) -> Tensor:
+    """
+    Return the binary cross-entropy of each mask in its window, per pixel of its box, [N].
+
+    prototypes: [h, w, P], of one image. coefficients: [N, P], before their activation.
+    boxes: [N, 4], corners as fractions of the padded input. masks: [N, H, W], bool.
+    """
+    if len(boxes) == 0:
+        return coefficients.sum(1)
+    if reference_behaviour:
+        return _released_loss(prototypes, coefficients, boxes, masks, activation)
+    height, width = masks.shape[1:]
+    inside = crop_window(boxes, height, width)
+    logits = _enlarge(_logits(prototypes, coefficients, activation), masks)
+    entropy = F.binary_cross_entropy_with_logits(
+        logits, masks.to(logits.dtype), reduction='none'
+    )
+    return (entropy * inside).sum((1, 2)) / _pixels(boxes, height, width).clamp(min=1)
+
+
+def enlarged(boxes: Tensor, factor: float) -> Tensor:
+    """Return boxes [N, 4] scaled about their centers and clamped to the padded input."""
+    center, size = center_size(boxes).split(2, dim=1)
+    half = factor * size / 2
+    return torch.cat((center - half, center + half), 1).clamp(1e-5, 1)
+
+
+def _released_loss(
+    prototypes: Tensor, coefficients: Tensor, boxes: Tensor, masks: Tensor,
+    activation: Literal['tanh', 'none'],
+) -> Tensor:
+    # Cropped before it is scaled up: what of the object is outside costs -log(0), cut at 100.
+    soft = _enlarge(assemble(prototypes, coefficients, boxes, activation), masks).clamp(0, 1)
+    entropy = F.binary_cross_entropy(soft, masks.to(soft.dtype), reduction='none')
+    return entropy.sum((1, 2)) / _pixels(boxes, *masks.shape[1:])
+
+
+def _logits(
+    prototypes: Tensor, coefficients: Tensor, activation: Literal['tanh', 'none']
+) -> Tensor:
+    if activation == 'tanh':
+        coefficients = coefficients.tanh()
+    return torch.einsum('hwp,np->nhw', prototypes, coefficients)
+
+
+def _enlarge(maps: Tensor, masks: Tensor) -> Tensor:
+    size = masks.shape[1:]
+    return F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
+
+
+def _pixels(boxes: Tensor, height: int, width: int) -> Tensor:
+    size = boxes[:, 2:] - boxes[:, :2]
+    return size[:, 0] * width * size[:, 1] * height
