@@ -1,0 +1,142 @@
+"""Real objects to cut out, and the pictures that they came from as backgrounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from stmask_ros.evaluation.annotations import load_annotations, read_frame
+from stmask_ros.evaluation.dataset import DatasetError
+from stmask_ros.evaluation.rle import Rle, SegmentationError, read_masks
+from stmask_ros.training.frames import AnnotatedFrame, BoolArray, ClassMap, UInt8Array
+
+# A smaller object [pixel] makes a blurred cutout.
+SMALLEST_CUTOUT = 2500
+# More objects than this make a crowded background, of which many are not annotated.
+MOST_IN_BACKGROUND = 6
+# Of the object's outline that may lie on the border of its picture: there it is cut off.
+MOST_AT_BORDER = 0.05
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """An object alone. pixels: uint8 BGR [h, w, 3]; mask: bool [h, w]; label: its class."""
+
+    pixels: UInt8Array
+    mask: BoolArray
+    label: int
+
+
+@dataclass(frozen=True)
+class Library:
+    """What clips are made of, in memory: good for a few thousand pictures."""
+
+    cutouts: tuple[Cutout, ...]
+    backgrounds: tuple[AnnotatedFrame, ...]
+
+    @classmethod
+    def of(cls, pictures: Iterable[AnnotatedFrame]) -> Library:
+        """
+        Cut the objects out of pictures, and keep the less crowded ones as backgrounds.
+
+        Raises DatasetError if nothing is left of one of the two.
+        """
+        cutouts: list[Cutout] = []
+        backgrounds = []
+        for picture in pictures:
+            cutouts.extend(_cutouts(picture))
+            if len(picture.masks) <= MOST_IN_BACKGROUND:
+                backgrounds.append(picture)
+        if not cutouts or not backgrounds:
+            raise DatasetError(
+                f'{len(cutouts)} cutouts and {len(backgrounds)} backgrounds: expected at least '
+                f'one of each; an object must have {SMALLEST_CUTOUT} pixels and lie within its '
+                f'picture, a background at most {MOST_IN_BACKGROUND} objects'
+            )
+        return cls(tuple(cutouts), tuple(backgrounds))
+
+
+def coco_pictures(annotations: Path, images: Path, classes: ClassMap) -> Iterator[AnnotatedFrame]:
+    """
+    Yield the pictures of a file in COCO's format that have no crowd.
+
+    classes: looked up by the category's name, then its supercategory. Raises DatasetError.
+    """
+    try:
+        document = json.loads(annotations.read_text())
+        labels = {
+            category['id']: classes.label([category['name'], category.get('supercategory', '')])
+            for category in document['categories']
+        }
+        objects: dict[int, list[Any]] = {image['id']: [] for image in document['images']}
+        for entry in document['annotations']:
+            objects[entry['image_id']].append(entry)
+        for image in document['images']:
+            entries = objects[image['id']]
+            if not any(entry.get('iscrowd') for entry in entries):
+                yield _coco_picture(image, entries, labels, images)
+    except (ValueError, KeyError, TypeError, SegmentationError) as error:
+        raise DatasetError(f'{annotations}: not as COCO has it: {error!r}') from error
+
+
+def video_pictures(
+    annotations: Path, images: Path, classes: ClassMap, stride: int = 10
+) -> Iterator[AnnotatedFrame]:
+    """
+    Yield every stride-th frame of annotated videos: YouTube-VIS JSON or a DAVIS-style folder.
+
+    classes: looked up by the video's name in a folder, which has no classes, else by the
+    category's. Raises DatasetError.
+    """
+    loaded = load_annotations(annotations)
+    names = {category.id: category.name for category in loaded.dataset.categories}
+    for video in loaded.dataset.videos:
+        tracks = [t for t in loaded.dataset.tracks if t.video_id == video.id and not t.is_crowd]
+        keys = [[names[t.category_id]] if loaded.has_classes else [video.name] for t in tracks]
+        found = [classes.label(key) for key in keys]
+        for frame in range(0, video.length, stride):
+            rles = [track.sequence.masks[frame] for track in tracks]
+            yield _picture(images, video.file_names[frame], rles, found)
+
+
+def _coco_picture(
+    image: Any, entries: list[Any], labels: dict[int, int | None], images: Path
+) -> AnnotatedFrame:
+    rles = read_masks([e['segmentation'] for e in entries], image['height'], image['width'])
+    found = [labels[entry['category_id']] for entry in entries]
+    return _picture(images, image['file_name'], rles, found)
+
+
+def _picture(
+    images: Path, file_name: str, rles: list[Rle | None], labels: list[int | None]
+) -> AnnotatedFrame:
+    picture = read_frame(images, file_name)
+    known = [(r, n) for r, n in zip(rles, labels, strict=True) if r is not None and n is not None]
+    masks = np.zeros((len(known), *picture.shape[:2]), np.bool_)
+    for mask, (rle, _) in zip(masks, known, strict=True):
+        mask[:] = coco_mask.decode(rle)
+    return AnnotatedFrame(
+        picture, masks, np.array([label for _, label in known], np.int64),
+        np.arange(1, len(known) + 1),
+    )
+
+
+def _cutouts(picture: AnnotatedFrame) -> Iterator[Cutout]:
+    for mask, label in zip(picture.masks, picture.labels.tolist(), strict=True):
+        if mask.sum() < SMALLEST_CUTOUT or _share_at_border(mask) > MOST_AT_BORDER:
+            continue
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        window = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+        yield Cutout(picture.image[window].copy(), mask[window].copy(), label)
+
+
+def _share_at_border(mask: BoolArray) -> float:
+    height, width = mask.any(1).sum(), mask.any(0).sum()
+    border = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
+    return float(border / (2 * (height + width)))

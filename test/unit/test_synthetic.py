@@ -1,0 +1,141 @@
+"""Synthetic clips, made of pictures that are drawn here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from stmask_ros.evaluation.annotations import read_frame
+from stmask_ros.evaluation.dataset import DatasetError, load_dataset
+from stmask_ros.training.clip_files import write_clips
+from stmask_ros.training.compositing import Canvas, object_transform
+from stmask_ros.training.cutouts import Library, coco_pictures, video_pictures
+from stmask_ros.training.frames import AnnotatedFrame, ClassMap
+from stmask_ros.training.synthetic import ClipConfig, ClipGenerator
+
+CLASSES = ClassMap(('disc', 'thing'), {'sports': 'disc'}, 'thing')
+SMALL = ClipConfig(height=96, width=160, frames=25, smallest_area=20)
+
+
+def disc(colour: tuple[int, int, int]) -> AnnotatedFrame:
+    """Return a disc of one colour on noise."""
+    image = np.random.default_rng(sum(colour)).integers(0, 90, (120, 160, 3), np.uint8)
+    mask = np.zeros((120, 160), np.uint8)
+    cv2.circle(mask, (80, 60), 40, 1, -1)
+    image[mask > 0] = colour
+    return AnnotatedFrame(image, mask[None] > 0, np.array([1]), np.array([1]))
+
+
+@pytest.fixture(scope='module')
+def library() -> Library:
+    found = Library.of([disc((250, 250, 20)), disc((20, 250, 250)), disc((250, 20, 250))])
+    nothing = np.zeros(0, np.int64)
+    image = np.random.default_rng(1).integers(0, 60, (120, 160, 3), np.uint8)
+    empty = AnnotatedFrame(image, np.zeros((0, 120, 160), np.bool_), nothing, nothing)
+    return Library(found.cutouts, (empty,))
+
+
+def same(a: AnnotatedFrame, b: AnnotatedFrame) -> bool:
+    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in a.__dataclass_fields__)
+
+
+def test_a_seed_and_a_number_make_one_clip(library: Library) -> None:
+    clips = [ClipGenerator(library, SMALL, seed=3).clip(5) for _ in range(2)]
+    later = clips[1].frame(9)
+    assert same(clips[0].frame(9), later)
+    assert not same(clips[0].frame(8), later)
+    assert not same(ClipGenerator(library, SMALL, seed=4).clip(5).frame(9), later)
+
+
+def test_masks_are_where_the_objects_are(library: Library) -> None:
+    plain = replace(SMALL, shutter=0, noise=0, quality=(100, 100), smallest_area=1)
+    checked = 0
+    for number in range(6):
+        frame = ClipGenerator(library, plain).clip(number).frame(12)
+        bright = frame.image.max(2) > 95  # brighter than every background
+        visible = frame.masks.any(0)
+        core = cv2.erode(visible.astype(np.uint8), np.ones((5, 5))) > 0
+        around = cv2.dilate(visible.astype(np.uint8), np.ones((5, 5))) > 0
+        assert not (bright & ~around).any()
+        assert bright[core].all()
+        checked += int(core.sum())
+    assert checked > 5000
+
+
+def test_objects_hide_leave_and_come_back(library: Library) -> None:
+    generator = ClipGenerator(library, replace(SMALL, objects=(4, 5)))
+    histories: list[str] = []
+    for number in range(8):
+        clip = generator.clip(number)
+        frames = [clip.frame(index) for index in range(SMALL.frames)]
+        assert all(frame.masks.sum(0).max(initial=0) <= 1 for frame in frames)
+        ids = set().union(*(frame.ids.tolist() for frame in frames))
+        histories += [''.join('x' if i in f.ids else '.' for f in frames) for i in ids]
+    assert any('x.' in history for history in histories)
+    assert any('x' in history.lstrip('x').lstrip('.') and history[0] == 'x'
+               for history in histories)
+
+
+def test_the_nearer_object_hides_the_farther() -> None:
+    canvas = Canvas(40, 60)
+    mask = np.ones((20, 20), np.bool_)
+    for colour, x in ((200, 20.0), (100, 30.0)):
+        pixels = np.full((20, 20, 3), colour, np.uint8)
+        at = object_transform((20, 20), 20, 0, False, np.array([x, 20.0]))
+        canvas.add(pixels, mask, at, 1.0, None)
+    assert canvas.areas().tolist() == [200, 400]
+    assert canvas.pixels[20, 15, 0] == 200
+    assert canvas.pixels[20, 25, 0] == 100
+    assert canvas.masks[1][10:30, 20:40].all()
+
+
+def test_objects_move_smoothly(library: Library) -> None:
+    clip = ClipGenerator(library, SMALL).clip(1)
+    centers = np.array([[o.center.at(i) for i in range(SMALL.frames)] for o in clip.objects])
+    assert np.abs(np.diff(centers, axis=1)).max() < 0.12
+    assert np.abs(np.diff(centers, n=2, axis=1)).max() < 0.05
+
+
+def test_written_clips_are_a_data_set(library: Library, tmp_path: Path) -> None:
+    generator = ClipGenerator(library, replace(SMALL, frames=6))
+    clips = [generator.clip(0), generator.clip(1)]
+    dataset = load_dataset(write_clips(tmp_path, clips, CLASSES.classes))
+    assert [c.name for c in dataset.categories] == ['disc', 'thing']
+    for video, clip in zip(dataset.videos, clips, strict=True):
+        tracks = [track for track in dataset.tracks if track.video_id == video.id]
+        for index, name in enumerate(video.file_names):
+            frame = clip.frame(index)
+            assert np.array_equal(read_frame(tmp_path / 'JPEGImages', name), frame.image)
+            masks = [coco_mask.decode(rle) for t in tracks
+                     if (rle := t.sequence.masks[index]) is not None]
+            assert np.array_equal(np.array(masks, np.bool_).reshape(frame.masks.shape),
+                                  frame.masks)
+
+
+def test_a_library_needs_whole_objects() -> None:
+    cut = disc((250, 250, 20))
+    cut = replace(cut, image=cut.image[40:], masks=cut.masks[:, 40:])
+    with pytest.raises(DatasetError, match='0 cutouts and 1 backgrounds'):
+        Library.of([cut])
+
+
+def test_class_maps() -> None:
+    assert CLASSES.label(['ball', 'sports']) == 1
+    assert CLASSES.label(['chair', 'furniture']) == 2
+    assert replace(CLASSES, otherwise=None).label(['chair']) is None
+    with pytest.raises(ValueError, match='ring: expected classes of the model'):
+        ClassMap(('disc',), {'sports': 'ring'})
+
+
+def test_real_pictures(shared: Path) -> None:
+    classes = ClassMap(('person', 'animal', 'vehicle', 'object'), {'dog': 'animal'}, 'object')
+    coco, davis = shared / 'data' / 'coco_mini', shared / 'data' / 'davis'
+    people = Library.of(coco_pictures(coco / 'instances.json', coco / 'images', classes))
+    assert {cutout.label for cutout in people.cutouts} == {1, 2, 3, 4}
+    video = video_pictures(davis / 'Annotations', davis / 'JPEGImages', classes, stride=1000)
+    assert sum(frame.labels.tolist() == [2] for frame in video) == 1  # `dog` alone
