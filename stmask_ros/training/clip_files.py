@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from stmask_ros.training.frames import AnnotatedFrame, BoolArray
 from stmask_ros.training.synthetic import Clip
 
 
-def write_clips(folder: Path, clips: Sequence[Clip], classes: Sequence[str]) -> Path:
+def write_clips(folder: Path, clips: Iterable[Clip], classes: Sequence[str]) -> Path:
     """
     Write frames to folder/JPEGImages and annotations to folder/instances.json; return the latter.
 

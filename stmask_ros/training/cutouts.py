@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from stmask_ros.evaluation.annotations import load_annotations, read_frame
+from stmask_ros.evaluation.annotations import Annotations, read_frame
 from stmask_ros.evaluation.dataset import DatasetError
 from stmask_ros.evaluation.rle import Rle, SegmentationError, read_masks
 from stmask_ros.training.frames import AnnotatedFrame, BoolArray, ClassMap, UInt8Array
@@ -86,15 +86,14 @@ def coco_pictures(annotations: Path, images: Path, classes: ClassMap) -> Iterato
 
 
 def video_pictures(
-    annotations: Path, images: Path, classes: ClassMap, stride: int = 10
+    loaded: Annotations, images: Path, classes: ClassMap, stride: int = 10
 ) -> Iterator[AnnotatedFrame]:
     """
-    Yield every stride-th frame of annotated videos: YouTube-VIS JSON or a DAVIS-style folder.
+    Yield every stride-th frame of annotated videos.
 
     classes: looked up by the video's name in a folder, which has no classes, else by the
     category's. Raises DatasetError.
     """
-    loaded = load_annotations(annotations)
     names = {category.id: category.name for category in loaded.dataset.categories}
     for video in loaded.dataset.videos:
         tracks = [t for t in loaded.dataset.tracks if t.video_id == video.id and not t.is_crowd]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from stmask_ros.evaluation.annotations import read_frame
+from stmask_ros.evaluation.annotations import load_annotations, read_frame
 from stmask_ros.evaluation.dataset import DatasetError, load_dataset
 from stmask_ros.training.clip_files import write_clips
 from stmask_ros.training.compositing import Canvas, object_transform
@@ -137,5 +137,6 @@ def test_real_pictures(shared: Path) -> None:
     coco, davis = shared / 'data' / 'coco_mini', shared / 'data' / 'davis'
     people = Library.of(coco_pictures(coco / 'instances.json', coco / 'images', classes))
     assert {cutout.label for cutout in people.cutouts} == {1, 2, 3, 4}
-    video = video_pictures(davis / 'Annotations', davis / 'JPEGImages', classes, stride=1000)
+    annotations = load_annotations(davis / 'Annotations')
+    video = video_pictures(annotations, davis / 'JPEGImages', classes, stride=1000)
     assert sum(frame.labels.tolist() == [2] for frame in video) == 1  # `dog` alone

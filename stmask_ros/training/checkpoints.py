@@ -1,0 +1,89 @@
+"""Files of a run: to go on from, to start from, and the model that comes out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stmask_ros.network.checkpoint import read_weights
+from stmask_ros.network.stmask import STMask
+from stmask_ros.training.config import TrainingConfig, TrainingError
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint that appears whole or not at all."""
+    part = path.with_suffix('.part')
+    torch.save(dict(content), part)
+    part.replace(path)
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return a checkpoint without running any code in it; TrainingError if it is damaged."""
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch.load raises whatever a damaged archive leads to
+        raise TrainingError(
+            f'{path} cannot be read ({type(error).__name__}: {error}): delete it to start again'
+        ) from error
+    if not isinstance(content, dict):
+        raise TrainingError(f'{path} is no checkpoint of a run: delete it to start again')
+    return content
+
+
+def initialise_from(network: STMask, path: Path) -> list[str]:
+    """
+    Take every tensor of a file that has the name and shape of one of the network's.
+
+    Returns the names of those that stay as they are. Raises ModelError if the file cannot be
+    read, TrainingError if nothing in it fits.
+    """
+    tensors = read_weights(path)
+    own = network.state_dict()
+    fitting = {
+        name: value for name, value in tensors.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise TrainingError(f'{path}: none of its {len(tensors)} tensors fits the network')
+    network.load_state_dict(fitting, strict=False)
+    left = [name for name in own if name not in fitting]
+    _LOGGER.info(
+        '%d of %d tensors from %s; %d stay fresh: %s', len(fitting), len(own), path.name,
+        len(left), _modules(left) or 'none',
+    )
+    return left
+
+
+def save_model(folder: Path, config: TrainingConfig, network: STMask, iteration: int) -> Path:
+    """Write weights and description of a model as load_model takes them; return the latter."""
+    weights = folder / f'{config.name}.safetensors'
+    part = weights.with_suffix('.part')
+    tensors: dict[str, Tensor] = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    save_file(tensors, part)
+    part.replace(weights)
+    description = folder / f'{config.name}.yaml'
+    description.write_text(yaml.safe_dump({
+        'name': config.name,
+        'configuration': config.configuration,
+        'options': dict(config.options),
+        'classes': list(config.classes),
+        'weights': weights.name,
+        'source': f'stmask train, {iteration} iterations of {config.batch_size} pairs, '
+                  f'seed {config.seed}',
+    }, sort_keys=False))
+    return description
+
+
+def _modules(names: list[str]) -> str:
+    return ', '.join(sorted({'.'.join(name.split('.')[:3]) for name in names}))

@@ -1,0 +1,212 @@
+"""What a training run is asked to do: a YAML file, read strictly."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from stmask_ros.network.config import STMaskConfig
+from stmask_ros.training.losses import LossConfig
+from stmask_ros.training.synthetic import ClipConfig
+
+
+class TrainingError(ValueError):
+    """A run cannot start or go on; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """How other data's names become the model's classes, see ClassMap."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    otherwise: str | None = None
+
+
+@dataclass(frozen=True)
+class VideoData:
+    """
+    Annotated videos. annotations: YouTube-VIS or OVIS JSON, or a folder as DAVIS has it.
+
+    images: folder of the frames. videos: only these, by name or id; all if empty.
+    """
+
+    annotations: Path
+    images: Path
+    classes: ClassNames = field(default_factory=ClassNames)
+    videos: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CocoData:
+    """Pictures in COCO's format, to cut objects out of."""
+
+    annotations: Path
+    images: Path
+    classes: ClassNames = field(default_factory=ClassNames)
+
+
+@dataclass(frozen=True)
+class SyntheticData:
+    """
+    Clips that are made while training.
+
+    coco, videos: where cutouts and backgrounds come from. stride: of the frames taken from
+    videos. clips: how they look. pairs: drawn in an epoch.
+    """
+
+    coco: tuple[CocoData, ...] = ()
+    videos: tuple[VideoData, ...] = ()
+    stride: int = 10
+    clips: ClipConfig = field(default_factory=ClipConfig)
+    pairs: int = 10_000
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """
+    A training run; the defaults are the paper's.
+
+    name: of the model. configuration, options: see STMaskConfig.named. classes: in order.
+    videos, synthetic, validation: the data. out: folder of checkpoints, logs and the model.
+    initial_weights: .safetensors or .pth, of which every tensor that fits is taken.
+    gap: most frames between the two of a pair (the released code: 2). flip: at random.
+    batch_size: pairs in an iteration, on all devices together. iterations: of the optimiser.
+    optimiser: 'sgd' with momentum, or 'adamw'. learning_rate, steps: divided by 10 at each.
+    warm_up: iterations in which the rate rises from a tenth. clip_gradient: largest norm of the
+    gradient, None for any. freeze_batch_norm: keep the statistics and factors it starts with.
+    precision: of the network's arithmetic; the losses are always float32.
+    workers: processes that prepare data, on each device. seed: of everything.
+    log_every, checkpoint_every, validate_every: iterations; 0 for never.
+    """
+
+    name: str
+    configuration: str
+    classes: tuple[str, ...]
+    out: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    videos: tuple[VideoData, ...] = ()
+    synthetic: tuple[SyntheticData, ...] = ()
+    validation: VideoData | None = None
+    initial_weights: Path | None = None
+    gap: int = 5
+    flip: bool = True
+    batch_size: int = 16
+    iterations: int = 160_000
+    optimiser: Literal['sgd', 'adamw'] = 'sgd'
+    learning_rate: float = 1e-3
+    steps: tuple[int, ...] = (66_000, 133_000)
+    warm_up: int = 500
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_gradient: float | None = None
+    freeze_batch_norm: bool = True
+    precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
+    loss: LossConfig = field(default_factory=lambda: LossConfig(max_masks=100))
+    workers: int = 4
+    seed: int = 0
+    log_every: int = 20
+    checkpoint_every: int = 1000
+    validate_every: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise TrainingError for values that make no sense."""
+        if not self.videos and not self.synthetic:
+            raise TrainingError('nothing to train on: expected entries under videos or synthetic')
+        for name in ('batch_size', 'iterations', 'gap'):
+            if getattr(self, name) < 1:
+                raise TrainingError(f'{name}: expected 1 or more, got {getattr(self, name)}')
+
+    def network_config(self) -> STMaskConfig:
+        """Return the network's configuration; TrainingError if it does not exist."""
+        try:
+            return STMaskConfig.named(
+                self.configuration, **{'num_classes': len(self.classes)} | dict(self.options)
+            )
+        except (TypeError, ValueError) as error:
+            raise TrainingError(str(error)) from error
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """
+    Read a run's YAML; paths in it are relative to it.
+
+    Raises TrainingError for anything that is missing, unknown or of another kind.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise TrainingError(f'{path} cannot be read: {error}') from error
+    try:
+        config = _build(TrainingConfig, content, '', path.parent)
+    except TrainingError as error:
+        raise TrainingError(f'{path}: {error}') from error
+    assert isinstance(config, TrainingConfig)
+    return config
+
+
+def _build(kind: type, content: Any, where: str, folder: Path) -> Any:
+    """Return a dataclass from the mapping that YAML has for it."""
+    assert is_dataclass(kind)
+    if not isinstance(content, dict):
+        raise TrainingError(f'{where or "the file"}: expected names and values, got {content!r}')
+    known = {option.name: option for option in fields(kind)}
+    if unknown := sorted(set(content) - set(known)):
+        raise TrainingError(
+            f'{where}unknown options {", ".join(map(str, unknown))}; known: {", ".join(known)}'
+        )
+    missing = [
+        option.name for option in known.values() if option.name not in content
+        and option.default is MISSING and option.default_factory is MISSING
+    ]
+    if missing:
+        raise TrainingError(f'{where}missing: {", ".join(missing)}')
+    kinds = typing.get_type_hints(kind)
+    values = {
+        name: _convert(kinds[name], value, f'{where}{name}', folder)
+        for name, value in content.items()
+    }
+    try:
+        return kind(**values)
+    except TrainingError:
+        raise
+    except ValueError as error:
+        raise TrainingError(f'{where}{error}') from error
+
+
+def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
+    """Return the value that an option of this kind takes."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(arguments[0], value, where, folder)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _build(kind, value, f'{where}.', folder)
+    if kind is Path and isinstance(value, str):
+        return folder / value
+    if origin is tuple and isinstance(value, list):
+        if arguments[-1] is Ellipsis or len(arguments) == len(value):
+            inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+            return tuple(
+                _convert(each, item, f'{where}[{i}]', folder)
+                for i, (each, item) in enumerate(zip(inner, value, strict=True))
+            )
+    elif origin is Literal and value in arguments:
+        return value
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is kind or (origin is Mapping and isinstance(value, dict)):
+        return value
+    raise TrainingError(f'{where}: expected {_described(kind)}, got {value!r}')
+
+
+def _described(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return ' or '.join(typing.get_args(kind))
+    return str(getattr(kind, '__name__', kind)) if not typing.get_args(kind) else str(kind)

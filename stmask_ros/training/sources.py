@@ -1,0 +1,49 @@
+"""The data that a run's configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stmask_ros.evaluation.annotations import Annotations, load_annotations
+from stmask_ros.training.config import ClassNames, SyntheticData, TrainingConfig, VideoData
+from stmask_ros.training.cutouts import Library, coco_pictures, video_pictures
+from stmask_ros.training.frames import AnnotatedFrame, ClassMap
+from stmask_ros.training.pairs import PairSource, SyntheticPairs, VideoPairs
+from stmask_ros.training.synthetic import ClipGenerator
+
+
+def build_sources(config: TrainingConfig) -> list[PairSource]:
+    """Open all data of a run; DatasetError, ValueError or OSError if that cannot be done."""
+    sources: list[PairSource] = [
+        VideoPairs(
+            chosen_annotations(videos), videos.images, _class_map(config, videos.classes),
+            config.gap,
+        )
+        for videos in config.videos
+    ]
+    for data in config.synthetic:
+        library = Library.of(pictures_of(config, data))
+        generator = ClipGenerator(library, data.clips, config.seed)
+        sources.append(SyntheticPairs(generator, config.gap, data.pairs))
+    return sources
+
+
+def chosen_annotations(data: VideoData) -> Annotations:
+    """Return the annotations of the videos that were asked for."""
+    annotations = load_annotations(data.annotations)
+    return annotations.only(data.videos) if data.videos else annotations
+
+
+def pictures_of(config: TrainingConfig, data: SyntheticData) -> Iterator[AnnotatedFrame]:
+    """Yield the pictures that clips are made of."""
+    for coco in data.coco:
+        yield from coco_pictures(coco.annotations, coco.images, _class_map(config, coco.classes))
+    for videos in data.videos:
+        yield from video_pictures(
+            chosen_annotations(videos), videos.images, _class_map(config, videos.classes),
+            data.stride,
+        )
+
+
+def _class_map(config: TrainingConfig, names: ClassNames) -> ClassMap:
+    return ClassMap(config.classes, names.names, names.otherwise)

@@ -1,0 +1,226 @@
+"""The run: iterations from the first or from a checkpoint to the last."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from stmask_ros.evaluation.annotations import Annotations
+from stmask_ros.network.checkpoint import Model, ModelDescription
+from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.tracking.preprocess import preprocess
+from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.tracking.tracks import TrackerConfig
+from stmask_ros.training.checkpoints import (
+    initialise_from,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+)
+from stmask_ros.training.config import TrainingConfig, TrainingError
+from stmask_ros.training.loader import Example, PairDataset, PairSampler, build_loader
+from stmask_ros.training.losses import Losses
+from stmask_ros.training.pairs import PairSource
+from stmask_ros.training.progress import Progress
+from stmask_ros.training.schedule import rate_factor
+from stmask_ros.training.sources import build_sources, chosen_annotations
+from stmask_ros.training.step import TrainingStep
+from stmask_ros.training.validation import validate
+from stmask_ros.training.workers import Team
+
+_LOGGER = logging.getLogger(__name__)
+
+_CHECKPOINT = 'last.pt'
+
+
+class Trainer:
+    """
+    A network in training. Goes on from the checkpoint in the configuration's folder.
+
+    Nothing random outlives an iteration: what is drawn depends on the seed, the iteration and
+    the worker, so that a run that was stopped and goes on is the run that was not.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, team: Team, sources: Sequence[PairSource] | None = None
+    ) -> None:
+        """
+        Prepare; sources: instead of those that the configuration names.
+
+        Raises TrainingError, DatasetError, ModelError or OSError if a part is missing or wrong.
+        """
+        if config.batch_size % team.worker.count:
+            raise TrainingError(
+                f'batch_size: expected a multiple of the {team.worker.count} workers, '
+                f'got {config.batch_size}'
+            )
+        self.config = config
+        self.team = team
+        self.iteration = 0
+        network = STMask(config.network_config())
+        initialise(network, config.seed)
+        if config.initial_weights is not None:
+            initialise_from(network, config.initial_weights)
+        loss = replace(
+            config.loss, variances=network.config.variances,
+            mask_activation=network.config.mask_activation,
+        )
+        self._step = TrainingStep(network, loss, config.freeze_batch_norm, config.precision)
+        self._step.to(team.device).train()
+        self._optimiser = _build_optimiser(config, network)
+        self._scaler = torch.amp.GradScaler(
+            team.device.type, enabled=config.precision == 'float16'
+        )
+        config.out.mkdir(parents=True, exist_ok=True)
+        if (config.out / _CHECKPOINT).exists():
+            self._resume()
+        self._parallel: nn.Module = self._step
+        if not team.is_alone:
+            self._parallel = DistributedDataParallel(self._step)
+        self._sources = build_sources(config) if sources is None else sources
+        self._validation: Annotations | None = None
+        if config.validation is not None:
+            self._validation = chosen_annotations(config.validation)
+
+    @property
+    def network(self) -> STMask:
+        """The network, in training."""
+        return self._step.network
+
+    def run(self, iterations: int | None = None) -> None:
+        """Train up to an iteration, the configuration's last without one."""
+        config, worker = self.config, self.team.worker
+        last = config.iterations if iterations is None else iterations
+        dataset = PairDataset(
+            self._sources, self.network.config, config.flip, config.seed
+        )
+        sampler = PairSampler(
+            len(dataset), config.batch_size, config.seed, range(self.iteration, last),
+            worker.rank, worker.count,
+        )
+        progress = None
+        if self.team.is_first:
+            progress = Progress(config.out, self.iteration, config.iterations, config.log_every)
+        for batch in build_loader(dataset, sampler, config.workers):
+            losses = self._iterate(batch)
+            if progress is not None:
+                terms = {name: float(value) for name, value in losses.terms().items()}
+                terms['total'] = sum(terms.values())
+                progress.add(self.iteration, terms, self._optimiser.param_groups[0]['lr'])
+            self.iteration += 1
+            self._at_intervals(progress)
+        if progress is not None:
+            self._save()
+            progress.close()
+
+    def _iterate(self, batch: Sequence[Example]) -> Losses:
+        config, device = self.config, self.team.device
+        torch.manual_seed(hash((config.seed, self.iteration, self.team.worker.rank)))
+        factor = rate_factor(self.iteration, config.steps, config.warm_up)
+        for group in self._optimiser.param_groups:
+            group['lr'] = config.learning_rate * factor
+        images = preprocess([example.image for example in batch], self.network.config, device)
+        targets = [example.targets.to(device) for example in batch]
+        losses: Losses = self._parallel(images, targets)
+        self._optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(losses.total).backward()
+        self._update()
+        return losses
+
+    def _update(self) -> None:
+        self._scaler.unscale_(self._optimiser)
+        norm = nn.utils.clip_grad_norm_(
+            self._trained(), self.config.clip_gradient or float('inf')
+        )
+        # The same for all workers: the gradients were averaged, and one that is not finite stays.
+        if torch.isfinite(norm) or self._scaler.is_enabled():
+            self._scaler.step(self._optimiser)  # leaves out such steps itself if it is enabled
+        else:
+            _LOGGER.warning('iteration %d left out: its gradient is not finite', self.iteration)
+        self._scaler.update()
+
+    def _trained(self) -> list[Tensor]:
+        return [p for group in self._optimiser.param_groups for p in group['params']]
+
+    def _at_intervals(self, progress: Progress | None) -> None:
+        config = self.config
+        if config.checkpoint_every and self.iteration % config.checkpoint_every == 0:
+            self._save()
+        if config.validate_every and self.iteration % config.validate_every == 0:
+            self._validate(progress)
+
+    def _save(self) -> None:
+        if not self.team.is_first:
+            return
+        save_checkpoint(self.config.out / _CHECKPOINT, {
+            'iteration': self.iteration,
+            'seed': self.config.seed,
+            'batch_size': self.config.batch_size,
+            'network': self.network.state_dict(),
+            'optimiser': self._optimiser.state_dict(),
+            'scaler': self._scaler.state_dict(),
+        })
+        save_model(self.config.out, self.config, self.network, self.iteration)
+
+    def _resume(self) -> None:
+        path = self.config.out / _CHECKPOINT
+        content: dict[str, Any] = load_checkpoint(path, self.team.device)
+        for name in ('seed', 'batch_size'):
+            if content.get(name) != getattr(self.config, name):
+                raise TrainingError(
+                    f'{path} is of a run with {name} {content.get(name)}, not '
+                    f'{getattr(self.config, name)}: go on with that, or choose another out'
+                )
+        try:
+            self.network.load_state_dict(content['network'])
+            self._optimiser.load_state_dict(content['optimiser'])
+            self._scaler.load_state_dict(content['scaler'])
+            self.iteration = content['iteration']
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f'{path} is of a run with another network: choose another out ({error})'
+            ) from error
+        _LOGGER.info('going on from iteration %d of %s', self.iteration, path)
+
+    def _validate(self, progress: Progress | None) -> None:
+        if self._validation is None or self.config.validation is None:
+            return
+        folder = self.config.out / 'validation' / f'{self.iteration:06}'
+        summary = validate(
+            self.segmenter(), self._validation, self.config.validation.images, folder,
+            self.team.worker, self.team.wait_for_all,
+        )
+        if progress is not None:
+            _LOGGER.info('%d: AP %.3f, AP50 %.3f', self.iteration, summary.ap, summary.ap50)
+            progress.scalars(
+                self.iteration, {'validation/AP': summary.ap, 'validation/AP50': summary.ap50}
+            )
+
+    def segmenter(self) -> VideoSegmenter:
+        """Return a segmenter with a copy of the network as it is now."""
+        config = self.config
+        description = ModelDescription(
+            config.name, config.configuration, config.classes, config.out / config.name,
+            config.options,
+        )
+        digest = f'{self.iteration:012}'
+        return VideoSegmenter(
+            Model(description, self.network, digest), self.team.device, TrackerConfig()
+        )
+
+
+def _build_optimiser(config: TrainingConfig, network: STMask) -> torch.optim.Optimizer:
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if config.optimiser == 'adamw':
+        return torch.optim.AdamW(
+            parameters, config.learning_rate, weight_decay=config.weight_decay
+        )
+    return torch.optim.SGD(
+        parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay
+    )
