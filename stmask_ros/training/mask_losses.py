@@ -27,11 +27,11 @@ def mask_loss(
     if reference_behaviour:
         return _released_loss(prototypes, coefficients, boxes, masks, activation)
     height, width = masks.shape[1:]
+    # Scaled up after the sigmoid, as inference does: upsampled logits would learn edges between
+    # the cells that inference cannot show.
+    soft = _enlarge(_soft_masks(prototypes, coefficients, activation), masks)
+    entropy = F.binary_cross_entropy(soft, masks.to(soft.dtype), reduction='none')
     inside = crop_window(boxes, height, width)
-    logits = _enlarge(_logits(prototypes, coefficients, activation), masks)
-    entropy = F.binary_cross_entropy_with_logits(
-        logits, masks.to(logits.dtype), reduction='none'
-    )
     return (entropy * inside).sum((1, 2)) / _pixels(boxes, height, width).clamp(min=1)
 
 
@@ -47,22 +47,23 @@ def _released_loss(
     activation: Literal['tanh', 'none'],
 ) -> Tensor:
     # Cropped before it is scaled up: what of the object is outside costs -log(0), cut at 100.
-    soft = _enlarge(assemble(prototypes, coefficients, boxes, activation), masks).clamp(0, 1)
+    soft = _enlarge(assemble(prototypes, coefficients, boxes, activation), masks)
     entropy = F.binary_cross_entropy(soft, masks.to(soft.dtype), reduction='none')
     return entropy.sum((1, 2)) / _pixels(boxes, *masks.shape[1:])
 
 
-def _logits(
+def _soft_masks(
     prototypes: Tensor, coefficients: Tensor, activation: Literal['tanh', 'none']
 ) -> Tensor:
     if activation == 'tanh':
         coefficients = coefficients.tanh()
-    return torch.einsum('hwp,np->nhw', prototypes, coefficients)
+    return torch.einsum('hwp,np->nhw', prototypes, coefficients).sigmoid()
 
 
 def _enlarge(maps: Tensor, masks: Tensor) -> Tensor:
     size = masks.shape[1:]
-    return F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
+    larger = F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
+    return larger.clamp(0, 1)  # rounding may leave this range
 
 
 def _pixels(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -110,7 +110,7 @@ class Trainer:
         for batch in build_loader(dataset, sampler, config.workers):
             losses = self._iterate(batch)
             if progress is not None:
-                terms = {name: float(value) for name, value in losses.terms().items()}
+                terms = {name: value.item() for name, value in losses.terms().items()}
                 terms['total'] = sum(terms.values())
                 progress.add(self.iteration, terms, self._optimiser.param_groups[0]['lr'])
             self.iteration += 1

@@ -1,0 +1,253 @@
+"""Training runs of a network small enough for a CPU, on shapes that are drawn here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stmask_ros.evaluation.dataset_run import Worker
+from stmask_ros.network.checkpoint import load_model
+from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.training.checkpoints import initialise_from
+from stmask_ros.training.config import SyntheticData, TrainingConfig, TrainingError
+from stmask_ros.training.frames import AnnotatedFrame
+from stmask_ros.training.pairs import Pair
+from stmask_ros.training.schedule import rate_factor
+from stmask_ros.training.trainer import Trainer
+from stmask_ros.training.workers import Team
+
+ALONE = Team(Worker(), torch.device('cpu'))
+HEIGHT, WIDTH = 64, 96
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def shapes(clip: int, time: int) -> AnnotatedFrame:
+    """Return a rectangle (class 1) and a disc (class 2) that move."""
+    rng = np.random.default_rng(clip)
+    image = np.full((HEIGHT, WIDTH, 3), rng.integers(60, 120, 3), np.uint8)
+    masks = []
+    for kind in range(2):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        x = int(26 + 44 * kind + rng.integers(-4, 4) + 2 * time)
+        y = int(32 + rng.integers(-6, 6) - 2 * time)
+        size = int(rng.integers(12, 18))
+        if kind == 0:
+            cv2.rectangle(mask, (x - size, y - size), (x + size, y + size), 1, -1)
+        else:
+            cv2.circle(mask, (x, y), size, 1, -1)
+        image[mask > 0] = rng.integers(140, 255, 3)
+        masks.append(mask > 0)
+    return AnnotatedFrame(image, np.array(masks), np.array([1, 2]), np.array([1, 2]))
+
+
+class ShapePairs:
+    """Four pairs: eight frames."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def pair(self, number: int, rng: np.random.Generator) -> Pair:
+        return shapes(number, 0), shapes(number, 1)
+
+
+def tiny(out: Path, **changes: object) -> TrainingConfig:
+    return replace(TrainingConfig(
+        name='tiny', configuration='stmask_lite', classes=('rectangle', 'disc'), out=out,
+        options={
+            'channels': 32, 'embedding_size': 16, 'temporal_channels': (32, 32, 32),
+            'input_height': HEIGHT, 'input_width': WIDTH, 'class_calibration': 'none',
+        },
+        synthetic=(SyntheticData(),), batch_size=2, iterations=6, optimiser='adamw', warm_up=4,
+        steps=(5,), freeze_batch_norm=False, workers=0, log_every=2, checkpoint_every=0,
+    ), **changes)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def trained(config: TrainingConfig, *stops: int) -> dict[str, torch.Tensor]:
+    """Train with a new trainer up to each stop; return the model that was written."""
+    for stop in stops:
+        Trainer(config, ALONE, [ShapePairs()]).run(stop)
+    return load_file(config.out / 'tiny.safetensors')
+
+
+@pytest.mark.parametrize('optimiser', ['sgd', 'adamw'])
+def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(
+    tmp_path: Path, optimiser: str
+) -> None:
+    straight, stopped = (
+        tiny(tmp_path / name, optimiser=optimiser, flip=True) for name in ('a', 'b')
+    )
+    # A few masks of many: what is drawn at random must be drawn again the same way.
+    straight, stopped = (
+        replace(config, loss=replace(config.loss, max_masks=3)) for config in (straight, stopped)
+    )
+    whole, parts = trained(straight, 6), trained(stopped, 3, 6)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    halfway = trained(tiny(tmp_path / 'c', optimiser=optimiser), 3)
+    assert not all(torch.equal(whole[name], halfway[name]) for name in whole)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    trained(tiny(tmp_path), 1)
+    for changes, problem in (
+        ({'seed': 1}, 'run with seed 0, not 1'),
+        ({'classes': ('a', 'b', 'c')}, 'another network'),
+    ):
+        with pytest.raises(TrainingError, match=problem):
+            Trainer(tiny(tmp_path, **changes), ALONE, [ShapePairs()])
+    (tmp_path / 'last.pt').write_bytes(b'not a checkpoint')
+    with pytest.raises(TrainingError, match='cannot be read'):
+        Trainer(tiny(tmp_path), ALONE, [ShapePairs()])
+
+
+def test_a_run_writes_its_model_and_tells_how_it_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        trained(tiny(tmp_path), 4)
+    model = load_model(tmp_path / 'tiny.yaml')
+    assert model.description.classes == ('rectangle', 'disc')
+    assert not model.freshly_initialised
+    lines = [r.getMessage() for r in caplog.records if '/6' in r.getMessage()]
+    assert len(lines) == 2
+    for word in ('box ', 'center ', 'mask_shift ', 'total ', 'rate ', ' left '):
+        assert word in lines[0]
+
+
+def test_frozen_batch_norm_stays(tmp_path: Path) -> None:
+    fresh = STMask(tiny(tmp_path).network_config())
+    initialise(fresh, 0)
+    before = fresh.state_dict()
+    after = trained(tiny(tmp_path, freeze_batch_norm=True, optimiser='sgd'), 2)
+    names = [n for n in before if n.endswith('running_mean')]
+    norms = {n.rpartition('.')[0] for n in names}
+    kept = [n for n in before if n.rpartition('.')[0] in norms]
+    assert len(kept) > 100
+    assert all(torch.equal(before[n], after[n]) for n in kept)
+    assert not all(torch.equal(before[n], after[n]) for n in before if n not in kept)
+
+
+def test_a_gradient_that_is_not_finite_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer(tiny(tmp_path), ALONE, [ShapePairs()])
+    hook = trainer.network.fpn.lat_layers[0].weight.register_hook(lambda g: g * float('nan'))
+    before = {name: value.clone() for name, value in trainer.network.named_parameters()}
+    trainer.run(1)
+    assert 'iteration 0 left out' in caplog.text
+    assert all(torch.equal(before[n], p) for n, p in trainer.network.named_parameters())
+    hook.remove()
+    trainer.run(2)
+    assert not all(torch.equal(before[n], p) for n, p in trainer.network.named_parameters())
+
+
+def test_weights_that_fit_are_taken_and_others_stay(tmp_path: Path) -> None:
+    donor = STMask(tiny(tmp_path, classes=('a', 'b', 'c')).network_config())
+    initialise(donor, seed=7)
+    network = STMask(tiny(tmp_path).network_config())
+    initialise(network, seed=0)
+    save_file(donor.state_dict() | {'semantic.weight': torch.zeros(1)}, tmp_path / 'w.safetensors')
+    left = initialise_from(network, tmp_path / 'w.safetensors')
+    assert left == [
+        f'prediction_layers.0.conf_layer.{i}.{name}' for i in range(3)
+        for name in ('weight', 'bias')
+    ]
+    same = [torch.equal(v, donor.state_dict()[n]) for n, v in network.state_dict().items()
+            if n not in left]
+    assert all(same)
+    save_file({'other': torch.zeros(1)}, tmp_path / 'none.safetensors')
+    with pytest.raises(TrainingError, match='none of its 1 tensors fits'):
+        initialise_from(network, tmp_path / 'none.safetensors')
+
+
+def test_the_rate_warms_up_and_steps_down() -> None:
+    rates = [rate_factor(i, (66_000, 133_000), 500) for i in (0, 250, 500, 65_999, 66_000, 133_000)]
+    assert rates == pytest.approx([0.1, 0.55, 1, 1, 0.1, 0.01])
+
+
+WORKER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[2])
+from test_training import ShapePairs, tiny
+from stmask_ros.training.trainer import Trainer
+from stmask_ros.training.workers import joined_team
+torch.set_num_threads(1)
+with joined_team('cpu') as team:
+    trainer = Trainer(tiny(Path(sys.argv[1])), team, [ShapePairs()])
+    trainer.run(2)
+    own = torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
+    torch.save(own, Path(sys.argv[1]) / f'{team.worker.rank}.pt')
+"""
+
+
+def test_two_workers_keep_one_model(tmp_path: Path) -> None:
+    script = tmp_path / 'worker.py'
+    script.write_text(WORKER)
+    result = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+         str(script), str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True, text=True, timeout=240, check=False,
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
+    assert torch.equal(first, second)
+    alone = trained(tiny(tmp_path / 'alone'), 2)
+    written = load_file(tmp_path / 'tiny.safetensors')
+    assert written.keys() == alone.keys()
+
+
+def overlaps(trainer: Trainer) -> list[float]:
+    """Return the mask IoU of the best instance of the right class, for each object."""
+    segmenter = trainer.segmenter()
+    found = []
+    for clip in range(4):
+        state = segmenter.initial_state()
+        for time in range(2):
+            frame = shapes(clip, time)
+            (result,), (state,) = segmenter.step([frame.image], [state])
+            for mask, label in zip(frame.masks, frame.labels.tolist(), strict=True):
+                full = [
+                    m.to_full(HEIGHT, WIDTH) for m, class_id, score in zip(
+                        result.masks, result.class_ids.tolist(), result.scores, strict=True
+                    ) if class_id == label and score > 0.3
+                ]
+                found.append(max(((m & mask).sum() / (m | mask).sum() for m in full), default=0))
+    return found
+
+
+@pytest.mark.slow
+def test_eight_frames_are_learned_by_heart(tmp_path: Path) -> None:
+    config = tiny(
+        tmp_path, batch_size=4, iterations=400, steps=(300,), learning_rate=2e-3, warm_up=20,
+        clip_gradient=10.0, flip=False, log_every=50,
+    )
+    trainer = Trainer(config, ALONE, [ShapePairs()])
+    before = overlaps(trainer)
+    for stop in range(100, 401, 50):
+        trainer.run(stop)
+        if np.mean(overlaps(trainer)) >= 0.95:
+            break
+    assert np.mean(before) < 0.5
+    assert np.mean(overlaps(trainer)) >= 0.95

@@ -1,0 +1,182 @@
+"""Pairs, batches and configuration files of a training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stmask_ros.evaluation.annotations import load_annotations
+from stmask_ros.network.config import STMaskConfig
+from stmask_ros.training.clip_files import write_clips
+from stmask_ros.training.config import TrainingError, read_config
+from stmask_ros.training.cutouts import Library
+from stmask_ros.training.frames import AnnotatedFrame, ClassMap
+from stmask_ros.training.loader import (
+    PairDataset,
+    PairSampler,
+    Place,
+    boxes_of,
+    build_loader,
+    prepare,
+)
+from stmask_ros.training.pairs import SyntheticPairs, VideoPairs
+from stmask_ros.training.synthetic import ClipConfig, ClipGenerator
+
+CONFIG = STMaskConfig.named('stmask_lite', input_height=90, input_width=160)
+CLIPS = ClipConfig(height=90, width=160, frames=8, smallest_area=20)
+
+
+def frame() -> AnnotatedFrame:
+    image = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
+    masks = np.zeros((2, 90, 160), np.bool_)
+    masks[0, 20:80, 30:110] = True
+    masks[1, 5:9, 150:160] = True
+    return AnnotatedFrame(image, masks, np.array([1, 2]), np.array([4, 9]))
+
+
+@pytest.fixture(scope='module')
+def generator() -> ClipGenerator:
+    whole = replace(frame(), masks=frame().masks[:1], labels=np.array([2]), ids=np.array([1]))
+    return ClipGenerator(Library.of([whole]), CLIPS, seed=1)
+
+
+def test_boxes_of_masks_reach_from_edge_to_edge() -> None:
+    masks = torch.from_numpy(frame().masks)
+    expected = [[30 / 160, 20 / 90, 110 / 160, 80 / 90], [150 / 160, 5 / 90, 1, 9 / 90]]
+    assert torch.allclose(boxes_of(masks), torch.tensor(expected))
+
+
+def test_masks_are_padded_as_the_image_is() -> None:
+    targets = prepare(frame(), CONFIG, flipped=False).targets
+    assert targets.masks.shape == (2, 96, 160)
+    assert not targets.masks[:, 90:].any()
+    assert targets.boxes[0].tolist() == pytest.approx([30 / 160, 20 / 96, 110 / 160, 80 / 96])
+
+
+def test_a_mirrored_frame_mirrors_everything() -> None:
+    plain, mirrored = (prepare(frame(), CONFIG, flipped) for flipped in (False, True))
+    assert np.array_equal(plain.image[:, ::-1], mirrored.image)
+    assert torch.equal(plain.targets.masks.flip(2), mirrored.targets.masks)
+    boxes = plain.targets.boxes[:, [2, 1, 0, 3]]
+    boxes[:, [0, 2]] = 1 - boxes[:, [0, 2]]
+    assert torch.allclose(boxes, mirrored.targets.boxes)
+    assert mirrored.targets.ids.tolist() == [4, 9]
+
+
+def test_an_object_that_vanishes_at_the_input_size_is_left_out() -> None:
+    small = STMaskConfig.named('stmask_lite', input_height=32, input_width=32)
+    thin = frame()
+    thin.masks[1] = False
+    thin.masks[1, 0, 0] = True
+    thin.masks[1, 89, 159] = False
+    kept = prepare(replace(thin, masks=np.roll(thin.masks, 1, axis=2)), small, flipped=False)
+    assert kept.targets.ids.tolist() == [4]
+
+
+def test_pairs_of_a_video(generator: ClipGenerator, tmp_path: Path) -> None:
+    clip = generator.clip(0)
+    annotations = load_annotations(write_clips(tmp_path, [clip], ('a', 'b')))
+    images, classes = tmp_path / 'JPEGImages', ClassMap(('b',), {})
+    pairs = VideoPairs(annotations, images, classes, gap=2)
+    steps = []
+    for number in range(len(pairs)):
+        first, second = pairs.pair(number, np.random.default_rng(number))
+        frames = [clip.frame(i) for i in range(CLIPS.frames)]
+        places = [
+            next(i for i, f in enumerate(frames) if np.array_equal(f.image, seen.image))
+            for seen in (first, second)
+        ]
+        steps.append(places[1] - places[0])
+        assert np.array_equal(first.masks, frames[places[0]].masks)
+        assert set(first.labels.tolist()) == {1}  # the second class there is the first here
+    assert set(steps) <= {1, 2}
+    assert len(set(steps)) == 2
+    with pytest.raises(ValueError, match='no annotated object'):
+        VideoPairs(annotations, images, ClassMap(('c',), {}), gap=2)
+
+
+def test_batches_do_not_depend_on_who_makes_them(generator: ClipGenerator) -> None:
+    dataset = PairDataset([SyntheticPairs(generator, 5, 7)], CONFIG, flip=True, seed=3)
+
+    def batches(workers: int, iterations: range, rank: int = 0, world: int = 1):
+        sampler = PairSampler(len(dataset), 4, 3, iterations, rank, world)
+        return list(build_loader(dataset, sampler, workers))
+
+    straight = batches(0, range(4))
+    resumed = [*batches(0, range(2)), *batches(2, range(2, 4))]
+    shared = [batches(0, range(4), rank, 2) for rank in (0, 1)]
+    for iteration, batch in enumerate(straight):
+        for example, again in zip(batch, resumed[iteration], strict=True):
+            assert np.array_equal(example.image, again.image)
+            assert torch.equal(example.targets.masks, again.targets.masks)
+        halves = [shared[rank][iteration] for rank in (0, 1)]
+        pairs = [half[start:start + 2] for start in (0, 2) for half in halves]
+        assert all(
+            np.array_equal(a.image, b.image)
+            for a, b in zip(batch, [e for pair in pairs for e in pair], strict=True)
+        )
+
+
+def test_every_pair_comes_once_in_an_epoch() -> None:
+    places = [place for batch in PairSampler(6, 2, 0, range(6)) for place in batch]
+    assert [place.position for place in places] == list(range(12))
+    epochs = [[place.number for place in places[start:start + 6]] for start in (0, 6)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(6))
+    assert epochs[0] != epochs[1]
+
+
+def test_the_same_place_is_the_same_pair(generator: ClipGenerator) -> None:
+    dataset = PairDataset([SyntheticPairs(generator, 5, 7)], CONFIG, flip=True, seed=3)
+    once, again, later = (dataset[Place(2, position)] for position in (5, 5, 12))
+    assert np.array_equal(once[0].image, again[0].image)
+    assert not np.array_equal(once[0].image, later[0].image)
+
+
+GOOD = """
+name: mine
+configuration: stmask_lite
+classes: [a, b]
+out: out
+options: {channels: 32}
+batch_size: 4
+steps: [10, 20]
+loss: {max_masks: 50, weights: {track: 2}}
+videos:
+  - {annotations: train.json, images: JPEGImages, classes: {names: {c: a}}}
+"""
+
+
+def test_a_configuration_file(tmp_path: Path) -> None:
+    path = tmp_path / 'run.yaml'
+    path.write_text(GOOD)
+    config = read_config(path)
+    assert config.videos[0].annotations == tmp_path / 'train.json'
+    assert config.videos[0].classes.names == {'c': 'a'}
+    assert config.loss.weights.track == 2.0
+    assert config.steps == (10, 20)
+    assert config.network_config().channels == 32
+
+
+@pytest.mark.parametrize(('line', 'problem'), [
+    ('batchsize: 4', 'unknown options batchsize; known: name, '),
+    ('batch_size: four', "batch_size: expected int, got 'four'"),
+    ('batch_size: 0', 'batch_size: expected 1 or more, got 0'),
+    ('optimiser: adam', "optimiser: expected sgd or adamw, got 'adam'"),
+    ('loss: {weight: 1}', r'loss\.unknown options weight'),
+    ('videos: [{images: x}]', r'videos\[0\]\.missing: annotations'),
+    ('videos: []', 'nothing to train on'),
+])
+def test_what_is_wrong_with_a_configuration(tmp_path: Path, line: str, problem: str) -> None:
+    path = tmp_path / 'run.yaml'
+    kept = [text for text in GOOD.split('\n') if not text.startswith(line.split(':')[0])]
+    if line.startswith('videos'):
+        kept = [text for text in kept if 'train.json' not in text]
+    path.write_text('\n'.join([*kept, line]))
+    with pytest.raises(TrainingError, match=problem):
+        read_config(path)
+
+
