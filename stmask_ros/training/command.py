@@ -24,8 +24,8 @@ def register(subparsers: SubParsers) -> None:
     train.set_defaults(run=_train)
     text = 'write synthetic clips as a data set'
     clips = subparsers.add_parser('clips', help=text, description=(
-        f'{text[0].upper()}{text[1:]}, in the format of YouTube-VIS: clips like those of the first '
-        'synthetic data of a training.'
+        f'{text[0].upper()}{text[1:]}, in the format of YouTube-VIS: clips as the first synthetic '
+        'data of a training has them.'
     ))
     clips.add_argument('config', type=Path, metavar='CONFIG', help='YAML file of a training')
     clips.add_argument('--out', type=Path, required=True, help='folder of the data set')
