@@ -95,4 +95,4 @@ def save_model(folder: Path, config: TrainingConfig, network: STMask, iteration:
 
 
 def _modules(names: list[str]) -> str:
-    return ', '.join(sorted({'.'.join(name.split('.')[:3]) for name in names}))
+    return ', '.join(sorted({'.'.join(name.split('.')[:-1][:3]) for name in names}))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from stmask_ros.network.config import STMaskConfig
-from stmask_ros.training.losses import LossConfig
+from stmask_ros.training.loss_inputs import LossConfig
 from stmask_ros.training.synthetic import ClipConfig
 
 
@@ -107,7 +107,7 @@ class TrainingConfig:
     clip_gradient: float | None = None
     freeze_batch_norm: bool = True
     precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
-    loss: LossConfig = field(default_factory=lambda: LossConfig(max_masks=100))
+    loss: LossConfig = field(default_factory=LossConfig)
     workers: int = 4
     seed: int = 0
     log_every: int = 20

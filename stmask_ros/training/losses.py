@@ -3,89 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import distance_box_iou_loss
 
-from stmask_ros.network.boxes import RELEASED_VARIANCES, decode
+from stmask_ros.network.boxes import decode
+from stmask_ros.training.loss_inputs import DensePredictions, LossConfig, LossWeights
 from stmask_ros.training.mask_losses import enlarged, mask_loss
-from stmask_ros.training.targets import FrameTargets, MatchingRules, Positives, assign
-from stmask_ros.training.temporal_losses import Propagate, shift_losses
+from stmask_ros.training.targets import FrameTargets, Positives, assign
+from stmask_ros.training.temporal_losses import shift_losses
+
+__all__ = [
+    'DensePredictions', 'LossConfig', 'LossWeights', 'Losses', 'multibox_loss', 'track_loss',
+]
 
 # How much larger than the predicted box the window is in which a mask is compared.
 MASK_ENLARGEMENT = 1.2
 # The classification counts positives once and three negatives for each.
 CLASSIFICATION_SHARE = 4
-
-
-@dataclass(frozen=True)
-class DensePredictions:
-    """
-    What the network says of a batch of pairs: first and second image of pair 0, of pair 1, ...
-
-    box_deltas: [B, A, 4]. class_logits: [B, A, 1 + classes]. centerness: [B, A] in (-1, 1), or
-    None for a head without. mask_coefficients: [B, A, prototypes], before their activation.
-    embeddings: [B, A, size], of length 1. prototypes: [B, h, w, prototypes]. priors: [A, 4].
-    propagate: temporal fusion from the first to the second image of each pair, or None.
-    """
-
-    box_deltas: Tensor
-    class_logits: Tensor
-    centerness: Tensor | None
-    mask_coefficients: Tensor
-    embeddings: Tensor
-    prototypes: Tensor
-    priors: Tensor
-    propagate: Propagate | None = None
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Factors on the terms."""
-
-    box: float = 5.0
-    center: float = 20.0
-    classification: float = 6.125
-    mask: float = 6.125
-    track: float = 5.0
-    box_shift: float = 5.0
-    mask_shift: float = 6.125
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """
-    The options of the loss.
-
-    weights: of the terms. matching: see MatchingRules. negatives_per_positive: background
-    anchors that count in the classification, the hardest of the batch. max_masks: positives of
-    an image, drawn at random, whose masks are compared; None for all. variances,
-    mask_activation: see STMaskConfig.
-    reference_behaviour: compute what the released code does. Then matching is
-    classification-aware; the weights of the classification are in another order than its
-    losses; the centerness pulls at the boxes; a mask is cropped before it is scaled up, and what
-    of the object lies outside the crop counts, as does the exact size of boxes below a pixel;
-    objects of different pairs with the same id are taken for one.
-    """
-
-    weights: LossWeights = field(default_factory=LossWeights)
-    matching: MatchingRules = field(default_factory=MatchingRules)
-    negatives_per_positive: int = 3
-    max_masks: int | None = None
-    variances: tuple[float, float] = RELEASED_VARIANCES
-    mask_activation: Literal['tanh', 'none'] = 'tanh'
-    reference_behaviour: bool = False
-
-    @property
-    def rules(self) -> MatchingRules:
-        """The rules of matching that hold."""
-        if not self.reference_behaviour:
-            return self.matching
-        return replace(self.matching, classification_aware=True)
 
 
 @dataclass(frozen=True)
@@ -138,11 +76,7 @@ def multibox_loss(
         predictions.box_deltas[rows], predictions.priors[positives.anchors], config.variances
     )
     distance = distance_box_iou_loss(boxes, positives.boxes, eps=1e-9)
-    box_shift, mask_shift = shift_losses(
-        predictions.propagate, boxes.detach(), predictions.mask_coefficients[rows].detach(),
-        predictions.prototypes.detach(), positives, targets, config.variances,
-        config.mask_activation, config.reference_behaviour,
-    )
+    box_shift, mask_shift = shift_losses(predictions, positives, boxes.detach(), targets, config)
     weights, images = config.weights, len(targets)
     return Losses(
         box=weights.box * (positives.weights * distance).sum() / images,
@@ -214,7 +148,7 @@ def masks_loss(
     loss = predictions.prototypes.sum() * 0
     for frame, target in enumerate(targets):
         rows = (positives.frames == frame).nonzero().squeeze(1)
-        drawn = _draw(rows, config.max_masks)
+        drawn = _draw(rows, None if config.reference_behaviour else config.max_masks)
         each = mask_loss(
             predictions.prototypes[frame],
             predictions.mask_coefficients[frame, positives.anchors[drawn]],

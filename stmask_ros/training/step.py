@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from stmask_ros.network.stmask import STMask
 from stmask_ros.network.temporal_fusion import TemporalFeatures
-from stmask_ros.training.losses import DensePredictions, LossConfig, Losses, multibox_loss
+from stmask_ros.training.loss_inputs import DensePredictions, LossConfig, Propagate
+from stmask_ros.training.losses import Losses, multibox_loss
 from stmask_ros.training.targets import FrameTargets
-from stmask_ros.training.temporal_losses import Propagate
 
 Precision = Literal['float32', 'bfloat16', 'float16']
 

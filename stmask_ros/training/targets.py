@@ -94,9 +94,9 @@ def assign(
         best = torch.where(several, (rules.positive + rules.negative) / 2, best)
     raised = 0.0
     if rules.classification_aware:
-        quality = _quality(class_logits.detach(), targets.labels[objects])
-        quality = torch.where(best > rules.positive, quality, 0.0)
-        raised = float(quality.sum() / (quality > 0).sum().clamp(min=1))
+        sure = best > rules.positive
+        quality = _quality(class_logits.detach(), targets.labels[objects]) * sure
+        raised = float(quality.sum() / sure.sum().clamp(min=1))
         best = best + quality
     best, objects = _force_best_anchors(overlaps, best, objects)
     labels = targets.labels[objects]

@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stmask_ros.network.boxes import center_size, encode
+from stmask_ros.training.loss_inputs import DensePredictions, LossConfig
 from stmask_ros.training.mask_losses import mask_loss
 from stmask_ros.training.targets import FrameTargets, Positives
 
-# Boxes [N, 4] of first images and the pair of each, int64 [N] -> box deltas [N, 4] and
-# coefficient deltas [N, prototypes], as STMask.propagate.
-Propagate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
 
 def shift_losses(
-    propagate: Propagate | None, boxes: Tensor, coefficients: Tensor, prototypes: Tensor,
-    positives: Positives, targets: Sequence[FrameTargets], variances: tuple[float, float],
-    activation: Literal['tanh', 'none'], reference_behaviour: bool,
+    predictions: DensePredictions, positives: Positives, boxes: Tensor,
+    targets: Sequence[FrameTargets], config: LossConfig,
 ) -> tuple[Tensor, Tensor]:
     """
     Return the losses of the predicted changes of boxes and of mask coefficients, means over pairs.
 
-    boxes: [P, 4] predicted, coefficients: [P, prototypes], both of the positives; prototypes:
-    [B, h, w, prototypes]; none of them is differentiated. What is learned is the change from the
-    true box in the first image to that in the second, of the objects that are in both.
+    boxes: [P, 4], predicted, of the positives. They, the coefficients and the prototypes are
+    taken as they are: only the changes learn. What they learn is the change from the true box in
+    the first image to that in the second, of the objects that are in both.
     """
-    if propagate is None:
-        return prototypes.new_zeros(()), prototypes.new_zeros(())
+    if predictions.propagate is None:
+        return boxes.new_zeros(()), boxes.new_zeros(())
     rows, successors = _successors(positives, targets)
     pair = positives.frames[rows] // 2
-    box_deltas, coefficient_deltas = propagate(boxes[rows], pair)
-    box_loss = box_deltas.sum() * 0
-    loss_of_masks = coefficient_deltas.sum() * 0
-    for index in range(len(targets) // 2):
-        here = (pair == index).nonzero().squeeze(1)
-        if len(here) == 0:
-            continue
+    box_deltas, coefficient_deltas = predictions.propagate(boxes[rows], pair)
+    coefficients = predictions.mask_coefficients[positives.frames[rows], positives.anchors[rows]]
+    carried = coefficients.detach() + coefficient_deltas
+    # Part of the graph even when there is nothing to carry.
+    box_loss, loss_of_masks = box_deltas.sum() * 0, coefficient_deltas.sum() * 0
+    for index in pair.unique().tolist():
+        here = pair == index
         following = targets[2 * index + 1]
         goal = following.boxes[successors[here]]
-        truth = encode(goal, center_size(positives.boxes[rows[here]]), variances)
+        truth = encode(goal, center_size(positives.boxes[rows[here]]), config.variances)
         each = F.smooth_l1_loss(box_deltas[here], truth, reduction='none').sum(1)
         box_loss = box_loss + each.mean()
-        carried = coefficients[rows[here]] + coefficient_deltas[here]
-        masks = following.masks[successors[here]]
         loss_of_masks = loss_of_masks + mask_loss(
-            prototypes[2 * index + 1], carried, goal, masks, activation, reference_behaviour
+            predictions.prototypes[2 * index + 1].detach(), carried[here], goal,
+            following.masks[successors[here]], config.mask_activation, config.reference_behaviour,
         ).mean()
-    pairs = max(len(targets) // 2, 1)
+    pairs = len(targets) // 2
     return box_loss / pairs, loss_of_masks / pairs
 
 

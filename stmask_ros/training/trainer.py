@@ -55,25 +55,13 @@ class Trainer:
 
         Raises TrainingError, DatasetError, ModelError or OSError if a part is missing or wrong.
         """
-        if config.batch_size % team.worker.count:
-            raise TrainingError(
-                f'batch_size: expected a multiple of the {team.worker.count} workers, '
-                f'got {config.batch_size}'
-            )
+        _check(config, team)
         self.config = config
         self.team = team
         self.iteration = 0
-        network = STMask(config.network_config())
-        initialise(network, config.seed)
-        if config.initial_weights is not None:
-            initialise_from(network, config.initial_weights)
-        loss = replace(
-            config.loss, variances=network.config.variances,
-            mask_activation=network.config.mask_activation,
-        )
-        self._step = TrainingStep(network, loss, config.freeze_batch_norm, config.precision)
+        self._step = _build_step(config)
         self._step.to(team.device).train()
-        self._optimiser = _build_optimiser(config, network)
+        self._optimiser = _build_optimiser(config, self.network)
         self._scaler = torch.amp.GradScaler(
             team.device.type, enabled=config.precision == 'float16'
         )
@@ -213,6 +201,36 @@ class Trainer:
         return VideoSegmenter(
             Model(description, self.network, digest), self.team.device, TrackerConfig()
         )
+
+
+def _check(config: TrainingConfig, team: Team) -> None:
+    if config.batch_size % team.worker.count:
+        raise TrainingError(
+            f'batch_size: expected a multiple of the {team.worker.count} workers, '
+            f'got {config.batch_size}'
+        )
+    network = config.network_config()
+    calibrations = {
+        network.class_calibration, network.mask_calibration, network.track_calibration
+    }
+    deforms = network.deformable_interval > 0 or calibrations != {'none'}
+    if config.precision != 'float32' and team.device.type == 'cpu' and deforms:
+        raise TrainingError(
+            f'precision {config.precision} with deformable convolutions needs CUDA: '
+            'use float32 on the CPU'
+        )
+
+
+def _build_step(config: TrainingConfig) -> TrainingStep:
+    network = STMask(config.network_config())
+    initialise(network, config.seed)
+    if config.initial_weights is not None:
+        initialise_from(network, config.initial_weights)
+    loss = replace(
+        config.loss, variances=network.config.variances,
+        mask_activation=network.config.mask_activation,
+    )
+    return TrainingStep(network, loss, config.freeze_batch_norm, config.precision)
 
 
 def _build_optimiser(config: TrainingConfig, network: STMask) -> torch.optim.Optimizer:

@@ -145,6 +145,18 @@ def test_frozen_batch_norm_stays(tmp_path: Path) -> None:
     assert not all(torch.equal(before[n], after[n]) for n in before if n not in kept)
 
 
+def test_half_the_precision(tmp_path: Path) -> None:
+    full, mixed = (
+        trained(tiny(tmp_path / name, precision=name), 2) for name in ('float32', 'bfloat16')
+    )
+    assert all(value.dtype != torch.bfloat16 for value in mixed.values())
+    assert not all(torch.equal(full[name], mixed[name]) for name in full)
+    norms = [sum(float(v.double().norm()) for v in model.values()) for model in (full, mixed)]
+    assert norms[0] == pytest.approx(norms[1], rel=0.02)
+    with pytest.raises(TrainingError, match='needs CUDA'):
+        Trainer(tiny(tmp_path, precision='bfloat16', options={}), ALONE, [ShapePairs()])
+
+
 def test_a_gradient_that_is_not_finite_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
