@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stmask_ros.evaluation.annotations import Annotations
 from stmask_ros.network.checkpoint import Model, ModelDescription
-from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.network.stmask import STMask
 from stmask_ros.tracking.preprocess import preprocess
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.tracks import TrackerConfig
@@ -24,6 +24,7 @@ from stmask_ros.training.checkpoints import (
     save_model,
 )
 from stmask_ros.training.config import TrainingConfig, TrainingError
+from stmask_ros.training.initialisation import initialise_for_training
 from stmask_ros.training.loader import Example, PairDataset, PairSampler, build_loader
 from stmask_ros.training.losses import Losses
 from stmask_ros.training.pairs import PairSource
@@ -223,7 +224,7 @@ def _check(config: TrainingConfig, team: Team) -> None:
 
 def _build_step(config: TrainingConfig) -> TrainingStep:
     network = STMask(config.network_config())
-    initialise(network, config.seed)
+    initialise_for_training(network, config.seed)
     if config.initial_weights is not None:
         initialise_from(network, config.initial_weights)
     loss = replace(

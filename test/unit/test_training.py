@@ -21,6 +21,7 @@ from stmask_ros.network.stmask import STMask, initialise
 from stmask_ros.training.checkpoints import initialise_from
 from stmask_ros.training.config import SyntheticData, TrainingConfig, TrainingError
 from stmask_ros.training.frames import AnnotatedFrame
+from stmask_ros.training.initialisation import initialise_for_training
 from stmask_ros.training.pairs import Pair
 from stmask_ros.training.schedule import rate_factor
 from stmask_ros.training.trainer import Trainer
@@ -134,7 +135,7 @@ def test_a_run_writes_its_model_and_tells_how_it_goes(
 
 def test_frozen_batch_norm_stays(tmp_path: Path) -> None:
     fresh = STMask(tiny(tmp_path).network_config())
-    initialise(fresh, 0)
+    initialise_for_training(fresh, 0)
     before = fresh.state_dict()
     after = trained(tiny(tmp_path, freeze_batch_norm=True, optimiser='sgd'), 2)
     names = [n for n in before if n.endswith('running_mean')]
