@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from stmask_ros.evaluation import commands as evaluation
 from stmask_ros.network import convert
+from stmask_ros.training import command as training
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     _register_demo(commands)
     evaluation.register(commands)
     convert.register(commands)
+    training.register(commands)
     return parser
 
 
