@@ -58,7 +58,11 @@ test: lint
 
 lint: $(PACKAGE)
 	$(BIN)/python -m ruff check
-	$(BIN)/python -m mypy --cache-dir .mypy_cache/$(DISTRO)
+ifeq ($(DISTRO),jazzy)
+	@echo 'mypy: not run, rclpy of Jazzy is not annotated; DISTRO=kilted checks the types'
+else
+	$(BIN)/python -m mypy
+endif
 
 colcon: $(PACKAGE)
 	@$(STEP) colcon 'Installing colcon' $(BIN)/python -m pip install colcon-common-extensions
