@@ -129,7 +129,10 @@ def _plain_load(truth: Path, predictions: Path) -> Scores:
 
 def _our_precision(truth: Path, predictions: Path) -> Scores:
     dataset = load_dataset(truth)
-    return (evaluate_vis(dataset, load_predictions(predictions, dataset)).summary.ap,)
+    report = evaluate_vis(
+        dataset, load_predictions(predictions, dataset), class_agnostic=False
+    )
+    return (report.summary.ap,)
 
 
 def _plain_precision(truth: Path, predictions: Path) -> Scores:
@@ -139,6 +142,7 @@ def _plain_precision(truth: Path, predictions: Path) -> Scores:
 def _our_precisions(truth: Path, predictions: Path) -> Scores:
     dataset = load_dataset(truth)
     report = evaluate_vis(dataset, load_predictions(predictions, dataset))
+    assert report.class_agnostic is not None
     return report.summary.ap, report.class_agnostic.ap
 
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
+
 from stmask_ros.evaluation.rle import MaskSequence, Rle, SegmentationError, read_masks
 
 RESULTS_NAME = 'results.json'
@@ -157,8 +160,8 @@ def _warn_of_misfits(
             len(track.sequence) != lengths[track.video_id] for track in predictions
         ),
         'masks of another size than their video': sum(
-            any(mask is not None and mask['size'] != sizes[track.video_id]
-                for mask in track.sequence.masks)
+            bool(np.any((track.sequence.sizes != sizes[track.video_id])
+                        & (track.sequence.sizes > 0)))
             for track in predictions
         ),
     }
@@ -210,10 +213,10 @@ def _collector_paused() -> Iterator[None]:
 def _load_json(path: Path) -> Any:
     try:
         if path.suffix != '.zip':
-            return json.loads(path.read_bytes())
+            return orjson.loads(path.read_bytes())
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(RESULTS_NAME))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            return orjson.loads(archive.read(RESULTS_NAME))
+    except orjson.JSONDecodeError as error:
         raise DatasetError(f'{path}: not a JSON file: {error}') from error
     except (KeyError, zipfile.BadZipFile) as error:
         raise DatasetError(

@@ -90,7 +90,7 @@ def evaluate_identity(
     overlaps: from measure_overlaps with the same dataset and predictions, to share that work.
     """
     if overlaps is None:
-        overlaps = measure_overlaps(dataset, predictions)
+        overlaps = measure_overlaps(dataset, predictions, within_classes=True)
     counts = {category.id: IdentityCounts.none() for category in dataset.categories}
     for overlap in overlaps:
         for key, group in _groups(overlap, score_threshold).items():

@@ -43,7 +43,7 @@ def vis_json(report: VisReport) -> dict[str, Any]:
     """Return the report as JSON values; IoU matrices under 'video id,category id'."""
     return {
         'summary': vis_numbers(report.summary),
-        'class_agnostic': vis_numbers(report.class_agnostic),
+        'class_agnostic': report.class_agnostic and vis_numbers(report.class_agnostic),
         'per_category': {
             str(key): vis_numbers(summary) for key, summary in report.per_category.items()
         },
@@ -84,7 +84,9 @@ def vis_rows(
         for category in dataset.categories
         if report.per_category[category.id].ap > NOT_DEFINED
     ]
-    rows += [('all classes as one', report.class_agnostic), ('mean of classes', report.summary)]
+    if report.class_agnostic is not None:
+        rows.append(('all classes as one', report.class_agnostic))
+    rows.append(('mean of classes', report.summary))
     return ('track AP [%]', *_VIS_COLUMNS), [
         (name, *(_percent(vis_numbers(summary)[column]) for column in _VIS_COLUMNS))
         for name, summary in rows

@@ -1,8 +1,7 @@
-"""The three ways official files write one mask, read as the compressed RLE of pycocotools."""
+"""The three ways official files write one mask, and the masks of a track decoded to spans."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -11,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from stmask_ros.evaluation.runs import RunError, decode_spans, short
+
 Int64Array = npt.NDArray[np.int64]
 
-# Every character carries six bits above '0'; the highest one says that the number goes on.
-_COMPRESSED_COUNTS = re.compile(r'(?:[0-o]*[0-O])?')
 _FEWEST_POLYGON_NUMBERS = 6
 
 
@@ -23,10 +22,10 @@ class SegmentationError(ValueError):
 
 
 class Rle(TypedDict):
-    """A mask as pycocotools takes it: size [height, width] and compressed counts."""
+    """A mask as pycocotools takes it: size [height, width] and compressed counts, or runs."""
 
     size: list[int]
-    counts: str | bytes
+    counts: str | bytes | list[int]
 
 
 @dataclass(frozen=True)
@@ -34,30 +33,47 @@ class MaskSequence:
     """
     The masks of one track, one entry per frame of its video.
 
-    masks: one Rle per frame, None where the track is not visible.
+    entries: one Rle per frame, None where the track is not visible.
     areas: int64 [frames], the mask's pixels; 0 where there is none.
+    sizes: int64 [frames, 2], height and width of the image the mask is of; 0 where there is none.
+    spans: int32 [spans, 2], first pixel and the one after the last of every run of mask pixels,
+    column by column in its image; all frames in order.
+    span_counts: int64 [frames], how many spans each frame has.
     """
 
-    masks: Sequence[Rle | None]
+    entries: Sequence[Rle | None]
     areas: Int64Array
+    sizes: Int64Array
+    spans: npt.NDArray[np.int32]
+    span_counts: Int64Array
 
     @classmethod
     def from_masks(cls, masks: Sequence[Rle | None]) -> MaskSequence:
-        """Measure the areas; SegmentationError if a mask has more pixels than its image."""
-        shown = [mask for mask in masks if mask is not None]
+        """Decode the masks; SegmentationError if one is broken or larger than its image."""
+        shown = [index for index, mask in enumerate(masks) if mask is not None]
+        present = [mask for mask in masks if mask is not None]
         areas = np.zeros(len(masks), np.int64)
-        if shown:
-            areas[[mask is not None for mask in masks]] = coco_mask.area(shown)
-        for index, (mask, area) in enumerate(zip(masks, areas.tolist(), strict=True)):
-            if mask is not None and area > mask['size'][0] * mask['size'][1]:
-                raise SegmentationError(
-                    f'entry {index}: {area} pixels in a mask of size {mask["size"]}'
-                )
-        return cls(masks, areas)
+        span_counts = np.zeros(len(masks), np.int64)
+        sizes = np.zeros((len(masks), 2), np.int64)
+        if not present:
+            return cls(masks, areas, sizes, np.zeros((0, 2), np.int32), span_counts)
+        sizes[shown] = [mask['size'] for mask in present]
+        try:
+            spans, span_counts[shown], areas[shown] = decode_spans(
+                [mask['counts'] for mask in present], sizes[shown]
+            )
+        except RunError as error:
+            raise SegmentationError(f'entry {shown[error.mask]}: {error}') from error
+        return cls(masks, areas, sizes, spans, span_counts)
+
+    @property
+    def masks(self) -> list[Rle | None]:
+        """The entries with compressed counts, as every function of pycocotools takes them."""
+        return [None if entry is None else _compressed(entry) for entry in self.entries]
 
     def __len__(self) -> int:
         """Return the number of frames."""
-        return len(self.masks)
+        return len(self.entries)
 
 
 def read_masks(entries: Sequence[Any], height: int, width: int) -> list[Rle | None]:
@@ -83,13 +99,16 @@ def _read_mask(entry: Any, usual: list[int]) -> Rle:
         return _from_polygons(entry, *usual)
     if not isinstance(entry, dict) or 'size' not in entry or 'counts' not in entry:
         raise SegmentationError(
-            f"expected null, polygons or an RLE with 'size' and 'counts', got {_short(entry)}"
+            f"expected null, polygons or an RLE with 'size' and 'counts', got {short(entry)}"
         )
     if entry['size'] != usual:
         _check_size(entry['size'])
-    if isinstance(entry['counts'], list):
-        return _from_runs(entry['size'], entry['counts'])
-    return _checked_compressed(entry)
+    if not isinstance(entry['counts'], (list, str)):
+        raise SegmentationError(
+            'expected a list of runs or compressed RLE text as counts, '
+            f'got {short(entry["counts"])}'
+        )
+    return {'size': entry['size'], 'counts': entry['counts']}
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
@@ -98,42 +117,20 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
         if not is_flat or len(polygon) < _FEWEST_POLYGON_NUMBERS or len(polygon) % 2:
             raise SegmentationError(
                 'expected polygons as lists of at least three x, y pairs, '
-                f'got {_short(polygon)}'
+                f'got {short(polygon)}'
             )
     merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     return merged
 
 
-def _from_runs(size: list[int], runs: list[Any]) -> Rle:
-    try:
-        total = sum(runs)
-        if total != size[0] * size[1]:
-            raise SegmentationError(
-                f'the runs add up to {total} pixels, but size {size} has {size[0] * size[1]}'
-            )
-        rle: Rle = coco_mask.frPyObjects({'size': size, 'counts': runs}, size[0], size[1])
-    except (TypeError, OverflowError) as error:
-        raise SegmentationError(
-            f'expected whole numbers >= 0 as runs, got {_short(runs)}'
-        ) from error
-    return rle
-
-
-def _checked_compressed(entry: dict[str, Any]) -> Rle:
-    counts = entry['counts']
-    if not isinstance(counts, str) or _COMPRESSED_COUNTS.fullmatch(counts) is None:
-        raise SegmentationError(
-            f'expected a list of runs or compressed RLE text as counts, got {_short(counts)}'
-        )
-    return {'size': entry['size'], 'counts': counts}
+def _compressed(mask: Rle) -> Rle:
+    if not isinstance(mask['counts'], list):
+        return mask
+    compressed: Rle = coco_mask.frPyObjects(mask, *mask['size'])
+    return compressed
 
 
 def _check_size(size: Any) -> None:
     is_pair = isinstance(size, list) and len(size) == 2
     if not is_pair or not all(isinstance(side, int) and side > 0 for side in size):
-        raise SegmentationError(f'expected a size of [height, width], got {_short(size)}')
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f'{text[:57]}...'
+        raise SegmentationError(f'expected a size of [height, width], got {short(size)}')

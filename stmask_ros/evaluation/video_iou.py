@@ -9,10 +9,9 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 
 from stmask_ros.evaluation.dataset import Dataset, GroundTruthTrack, PredictedTrack
-from stmask_ros.evaluation.rle import MaskSequence, Rle
+from stmask_ros.evaluation.rle import MaskSequence
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -43,9 +42,7 @@ class TrackStack:
         sizes = np.zeros((frames, len(sequences), 2), np.int64)
         for index, sequence in enumerate(sequences):
             areas[:len(sequence), index] = sequence.areas
-            sizes[:len(sequence), index] = [
-                (0, 0) if mask is None else mask['size'] for mask in sequence.masks
-            ]
+            sizes[:len(sequence), index] = sequence.sizes
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
         return cls(areas, sizes[..., 0] > 0, sizes, lengths)
 
@@ -55,8 +52,8 @@ class VideoOverlap:
     """
     All pairs of the P predicted tracks and G annotated objects of one video.
 
-    intersections: int64 [T, P, G], common pixels in each frame; 0 where either is absent or
-    where the two masks are of images of different sizes.
+    intersections: int64 [T, P, G], common pixels in each frame; 0 where either is absent,
+    where the two masks are of images of different sizes, and for pairs that were not measured.
     """
 
     video_id: int
@@ -105,13 +102,19 @@ class VideoOverlap:
 
 
 def measure_overlaps(
-    dataset: Dataset, predictions: Iterable[PredictedTrack]
+    dataset: Dataset, predictions: Iterable[PredictedTrack], *, within_classes: bool = False
 ) -> list[VideoOverlap]:
-    """Return one VideoOverlap for each video of the data set, in ascending order of video id."""
+    """
+    Return one VideoOverlap for each video of the data set, in ascending order of video id.
+
+    within_classes: measure only pairs of the same class, enough for the scores by class.
+    """
     truths = _by_video(dataset.tracks)
     predicted = _by_video(predictions)
     return [
-        _measure_video(video.id, video.length, truths[video.id], predicted[video.id])
+        _measure_video(
+            video.id, video.length, truths[video.id], predicted[video.id], within_classes
+        )
         for video in dataset.videos
     ]
 
@@ -128,38 +131,65 @@ def _measure_video(
     length: int,
     truths: Sequence[GroundTruthTrack],
     predictions: Sequence[PredictedTrack],
+    within_classes: bool,
 ) -> VideoOverlap:
     true_sequences = [track.sequence for track in truths]
     predicted_sequences = [track.sequence for track in predictions]
     frames = max([length, *map(len, true_sequences), *map(len, predicted_sequences)])
-    true_stack = TrackStack.from_sequences(true_sequences, frames)
-    predicted_stack = TrackStack.from_sequences(predicted_sequences, frames)
-    intersections = np.zeros((frames, len(predictions), len(truths)), np.int64)
-    for frame in range(frames):
-        rows = predicted_stack.present[frame].nonzero()[0]
-        columns = true_stack.present[frame].nonzero()[0]
-        if rows.size and columns.size:
-            intersections[frame, rows[:, None], columns] = _intersections(
-                [predicted_sequences[row].masks[frame] for row in rows],
-                [true_sequences[column].masks[frame] for column in columns],
-                predicted_stack.areas[frame, rows],
-            )
-    return VideoOverlap(
-        video_id, truths, predictions, true_stack, predicted_stack, intersections
+    overlap = VideoOverlap(
+        video_id, truths, predictions,
+        TrackStack.from_sequences(true_sequences, frames),
+        TrackStack.from_sequences(predicted_sequences, frames),
+        np.zeros((frames, len(predictions), len(truths)), np.int64),
     )
+    _intersect(overlap, within_classes)
+    return overlap
 
 
-def _intersections(
-    predicted: Sequence[Rle | None], truths: Sequence[Rle | None], areas: Int64Array
-) -> Int64Array:
+def _intersect(overlap: VideoOverlap, within_classes: bool) -> None:
+    """Fill in the intersections."""
+    stacks = overlap.true_stack, overlap.predicted_stack
+    stride = max(int(stack.sizes.prod(axis=-1).max(initial=0)) for stack in stacks)
+    films = [_Film.of(track.sequence, stride) for track in overlap.predictions]
+    for column, truth in enumerate(overlap.truths):
+        film = _Film.of(truth.sequence, stride)
+        for row, prediction in enumerate(overlap.predictions):
+            if prediction.category_id == truth.category_id or not within_classes:
+                common = film.common_pixels(films[row])
+                overlap.intersections[:len(common), row, column] = common
+    overlap.intersections[overlap.size_mismatches()] = 0
+
+
+@dataclass(frozen=True)
+class _Film:
     """
-    Return the common pixels of all pairs, int64 [P, G].
+    The masks of a track as one mask of one long image: all frames of the video side by side.
 
-    For a crowd, pycocotools divides the intersection by the predicted mask's own area; that
-    quotient times the area is the intersection again, exactly after rounding. One call measures
-    all pairs of a frame, many times faster than merging the masks of each pair. Masks of
-    different sizes give -1 or 0.
+    edges: float64 [2 * spans], in ascending order the pixels at which the mask begins and ends.
+    filled: float64 [2 * spans], its pixels before each edge.
+    span_counts: int64 [frames].
     """
-    fractions = coco_mask.iou(list(predicted), list(truths), [1] * len(truths))
-    common: Int64Array = np.rint(np.maximum(fractions, 0.0) * areas[:, None]).astype(np.int64)
-    return common
+
+    edges: Float64Array
+    filled: Float64Array
+    span_counts: Int64Array
+
+    @classmethod
+    def of(cls, sequence: MaskSequence, stride: int) -> _Film:
+        """Give every frame `stride` pixels."""
+        offsets = np.repeat(np.arange(len(sequence)) * stride, sequence.span_counts)
+        spans = sequence.spans + offsets[:, None]
+        filled = np.zeros(spans.shape)
+        filled[:, 1] = (spans[:, 1] - spans[:, 0]).cumsum()
+        filled[1:, 0] = filled[:-1, 1]
+        return cls(spans.ravel().astype(np.float64), filled.ravel(), sequence.span_counts)
+
+    def common_pixels(self, other: _Film) -> Int64Array:
+        """Return how many pixels both masks have in each frame of this one, int64 [frames]."""
+        if not len(other.edges):
+            return np.zeros(len(self.span_counts), np.int64)
+        # Between two edges the pixels so far grow by 1 or not at all: interpolation is exact.
+        before = np.interp(self.edges, other.edges, other.filled)
+        common = np.concatenate([[0.0], (before[1::2] - before[::2]).cumsum()])
+        sums: Int64Array = np.diff(common[self.span_counts.cumsum()], prepend=0).astype(np.int64)
+        return sums
