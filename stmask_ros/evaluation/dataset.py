@@ -16,9 +16,18 @@ from typing import Any
 import numpy as np
 import orjson
 
-from stmask_ros.evaluation.rle import MaskSequence, Rle, SegmentationError, read_masks
+from stmask_ros.evaluation.rle import (
+    MaskSequence,
+    Rle,
+    SegmentationError,
+    decode_tracks,
+    read_masks,
+)
 
 RESULTS_NAME = 'results.json'
+
+# More at once are no faster, and take more memory.
+_TRACKS_AT_ONCE = 16
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -117,8 +126,9 @@ def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
     videos = _unique((_video(record) for record in root.records('videos')), source, 'video')
     names = _unique((_category(record) for record in root.records('categories')),
                     source, 'category')
-    annotations = root.records('annotations') if root.has('annotations') else ()
-    tracks = _unique((_truth(record, videos) for record in annotations), source, 'annotation')
+    annotations = list(root.records('annotations') if root.has('annotations') else ())
+    sequences = _sequences(annotations, videos)
+    tracks = _unique(map(_truth, annotations, sequences), source, 'annotation')
     return Dataset(
         tuple(videos[key] for key in sorted(videos)),
         tuple(names[key] for key in sorted(names)),
@@ -138,10 +148,10 @@ def parse_predictions(
     if not isinstance(document, list):
         raise DatasetError(f'{source}: expected a list of results, got {_kind(document)}')
     videos = {video.id: video for video in dataset.videos}
-    predictions = [
-        _prediction(_Record(entry, f'{source}: result {index}'), videos)
-        for index, entry in enumerate(document)
+    records = [
+        _Record(entry, f'{source}: result {index}') for index, entry in enumerate(document)
     ]
+    predictions = list(map(_prediction, records, _sequences(records, videos)))
     _warn_of_misfits(predictions, dataset, source)
     return predictions
 
@@ -300,8 +310,7 @@ def _category(record: _Record) -> Category:
     return Category(record.integer('id'), record.text('name'))
 
 
-def _truth(record: _Record, videos: dict[int, Video]) -> GroundTruthTrack:
-    sequence = _sequence(record, videos)
+def _truth(record: _Record, sequence: MaskSequence) -> GroundTruthTrack:
     areas = record.numbers('areas') if record.has('areas') else sequence.areas.tolist()
     return GroundTruthTrack(
         record.integer('id'),
@@ -313,16 +322,30 @@ def _truth(record: _Record, videos: dict[int, Video]) -> GroundTruthTrack:
     )
 
 
-def _prediction(record: _Record, videos: dict[int, Video]) -> PredictedTrack:
+def _prediction(record: _Record, sequence: MaskSequence) -> PredictedTrack:
     return PredictedTrack(
         record.integer('video_id'),
         record.integer('category_id'),
         record.number('score'),
-        _sequence(record, videos),
+        sequence,
     )
 
 
-def _sequence(record: _Record, videos: dict[int, Video]) -> MaskSequence:
+def _sequences(records: Sequence[_Record], videos: dict[int, Video]) -> list[MaskSequence]:
+    """Return the masks of every record."""
+    found: list[MaskSequence] = []
+    for start in range(0, len(records), _TRACKS_AT_ONCE):
+        block = records[start:start + _TRACKS_AT_ONCE]
+        masks = [_masks(record, videos) for record in block]
+        try:
+            found += decode_tracks(masks)
+        except SegmentationError:
+            # One by one, to name the record.
+            found += map(_decoded, block, masks)
+    return found
+
+
+def _masks(record: _Record, videos: dict[int, Video]) -> list[Rle | None]:
     video = videos.get(record.integer('video_id'))
     if video is None:
         raise DatasetError(
@@ -330,10 +353,20 @@ def _sequence(record: _Record, videos: dict[int, Video]) -> MaskSequence:
             'of the ground truth'
         )
     try:
-        masks = read_masks(record.items('segmentations'), video.height, video.width)
+        return read_masks(record.items('segmentations'), video.height, video.width)
+    except SegmentationError as error:
+        raise _bad_segmentation(record, error) from error
+
+
+def _decoded(record: _Record, masks: Sequence[Rle | None]) -> MaskSequence:
+    try:
         return MaskSequence.from_masks(masks)
     except SegmentationError as error:
-        raise DatasetError(f"{record.where}: 'segmentations': {error}") from error
+        raise _bad_segmentation(record, error) from error
+
+
+def _bad_segmentation(record: _Record, error: SegmentationError) -> DatasetError:
+    return DatasetError(f"{record.where}: 'segmentations': {error}")
 
 
 def average_area(areas: Sequence[float | None]) -> float:

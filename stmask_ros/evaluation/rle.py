@@ -22,7 +22,7 @@ class SegmentationError(ValueError):
 
 
 class Rle(TypedDict):
-    """A mask as pycocotools takes it: size [height, width] and compressed counts, or runs."""
+    """A mask: size [height, width], and counts as a list of runs or as compressed text."""
 
     size: list[int]
     counts: str | bytes | list[int]
@@ -31,9 +31,8 @@ class Rle(TypedDict):
 @dataclass(frozen=True)
 class MaskSequence:
     """
-    The masks of one track, one entry per frame of its video.
+    The masks of one track, one for each frame of its video that shows it.
 
-    entries: one Rle per frame, None where the track is not visible.
     areas: int64 [frames], the mask's pixels; 0 where there is none.
     sizes: int64 [frames, 2], height and width of the image the mask is of; 0 where there is none.
     spans: int32 [spans, 2], first pixel and the one after the last of every run of mask pixels,
@@ -41,7 +40,6 @@ class MaskSequence:
     span_counts: int64 [frames], how many spans each frame has.
     """
 
-    entries: Sequence[Rle | None]
     areas: Int64Array
     sizes: Int64Array
     spans: npt.NDArray[np.int32]
@@ -50,30 +48,61 @@ class MaskSequence:
     @classmethod
     def from_masks(cls, masks: Sequence[Rle | None]) -> MaskSequence:
         """Decode the masks; SegmentationError if one is broken or larger than its image."""
-        shown = [index for index, mask in enumerate(masks) if mask is not None]
-        present = [mask for mask in masks if mask is not None]
-        areas = np.zeros(len(masks), np.int64)
-        span_counts = np.zeros(len(masks), np.int64)
-        sizes = np.zeros((len(masks), 2), np.int64)
-        if not present:
-            return cls(masks, areas, sizes, np.zeros((0, 2), np.int32), span_counts)
-        sizes[shown] = [mask['size'] for mask in present]
-        try:
-            spans, span_counts[shown], areas[shown] = decode_spans(
-                [mask['counts'] for mask in present], sizes[shown]
-            )
-        except RunError as error:
-            raise SegmentationError(f'entry {shown[error.mask]}: {error}') from error
-        return cls(masks, areas, sizes, spans, span_counts)
+        return decode_tracks([masks])[0]
+
+    def mask(self, frame: int) -> Rle | None:
+        """Return the mask of a frame, None if there is none."""
+        height, width = self.sizes[frame].tolist()
+        if not height:
+            return None
+        end = int(self.span_counts[:frame + 1].sum())
+        edges = self.spans[end - int(self.span_counts[frame]):end].ravel()
+        runs = np.diff(edges, prepend=0, append=height * width)
+        if edges.size and runs[-1] == 0:
+            runs = runs[:-1]
+        encoded: Rle = coco_mask.frPyObjects(
+            {'size': [height, width], 'counts': runs}, height, width
+        )
+        return encoded
 
     @property
     def masks(self) -> list[Rle | None]:
-        """The entries with compressed counts, as every function of pycocotools takes them."""
-        return [None if entry is None else _compressed(entry) for entry in self.entries]
+        """All masks; prefer `mask` for a few."""
+        return [self.mask(frame) for frame in range(len(self))]
 
     def __len__(self) -> int:
         """Return the number of frames."""
-        return len(self.entries)
+        return len(self.areas)
+
+
+def decode_tracks(tracks: Sequence[Sequence[Rle | None]]) -> list[MaskSequence]:
+    """
+    Decode the masks of some tracks in one go, twice as fast as one by one.
+
+    Raises SegmentationError if one is broken or larger than its image, with the index of the
+    entry counted through all tracks.
+    """
+    masks = [mask for track in tracks for mask in track]
+    shown = [index for index, mask in enumerate(masks) if mask is not None]
+    present = [mask for mask in masks if mask is not None]
+    sizes = np.zeros((len(masks), 2), np.int64)
+    sizes[shown] = [mask['size'] for mask in present] or np.zeros((0, 2))
+    areas, span_counts = np.zeros((2, len(masks)), np.int64)
+    try:
+        spans, span_counts[shown], areas[shown] = decode_spans(
+            [mask['counts'] for mask in present], sizes[shown]
+        )
+    except RunError as error:
+        raise SegmentationError(f'entry {shown[error.mask]}: {error}') from error
+    borders = np.cumsum([len(track) for track in tracks])
+    span_borders = np.concatenate([[0], span_counts.cumsum()])[borders]
+    return [
+        MaskSequence(*parts) for parts in zip(
+            np.split(areas, borders)[:-1], np.split(sizes, borders)[:-1],
+            np.split(spans, span_borders)[:-1], np.split(span_counts, borders)[:-1],
+            strict=True,
+        )
+    ]
 
 
 def read_masks(entries: Sequence[Any], height: int, width: int) -> list[Rle | None]:
@@ -121,13 +150,6 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
             )
     merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     return merged
-
-
-def _compressed(mask: Rle) -> Rle:
-    if not isinstance(mask['counts'], list):
-        return mask
-    compressed: Rle = coco_mask.frPyObjects(mask, *mask['size'])
-    return compressed
 
 
 def _check_size(size: Any) -> None:

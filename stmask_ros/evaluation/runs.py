@@ -18,7 +18,7 @@ _BITS = 5
 _FIVE_BITS = 31
 _GOES_ON = 32
 _ZERO = ord('0')
-_SIGNED = np.concatenate([np.arange(16), np.arange(-16, 0)])
+_SIGN = 16
 _MOST_CHARACTERS = 7
 
 
@@ -43,15 +43,18 @@ def decode_spans(
     pixels, in the order of the masks; int64 [N], how many each mask has; int64 [N], its area.
     """
     pairs, span_counts = _decode(counts, sizes)
-    outside, inside = pairs.T
+    inside = pairs[:, 1]
     after = span_counts.cumsum()
-    ends = (outside + inside).cumsum()
+    ends = (pairs[:, 0] + inside).cumsum()
     borders = np.concatenate([[0], ends])[after]
-    starts_at = np.concatenate([[0], borders[:-1]])
+    starts_at = np.concatenate([[0], borders])[:-1]
     areas: Int64Array = np.diff(np.concatenate([[0], inside.cumsum()])[after], prepend=0)
     _check(pairs, after, areas, borders - starts_at, sizes)
     ends -= np.repeat(starts_at, span_counts)
-    return np.stack([ends - inside, ends], axis=1).astype(np.int32), span_counts, areas
+    spans = np.empty(pairs.shape, np.int32)
+    spans[:, 0] = ends - inside
+    spans[:, 1] = ends
+    return spans, span_counts, areas
 
 
 def short(value: Any) -> str:
@@ -71,27 +74,34 @@ def _decode(counts: Sequence[Counts], sizes: Int64Array) -> tuple[Int64Array, In
         return _from_lists(lists, sizes)
     if not lists:
         return _from_texts([
-            entry if isinstance(entry, bytes) else entry.encode()
+            entry if isinstance(entry, bytes) else entry.encode(errors='surrogatepass')
             for entry in counts if not isinstance(entry, list)
         ])
-    parts = []
-    for index, entry in enumerate(counts):
-        try:
-            parts.append(_decode([entry], sizes[index:index + 1]))
-        except RunError as error:
-            raise RunError(index, str(error)) from error
+    parts = [
+        _decode_one(index, entry, sizes[index:index + 1]) for index, entry in enumerate(counts)
+    ]
     return np.concatenate([pairs for pairs, _ in parts]), np.concatenate([n for _, n in parts])
+
+
+def _decode_one(
+    index: int, counts: Counts, size: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    try:
+        return _decode([counts], size)
+    except RunError as error:
+        raise RunError(index, str(error)) from error
 
 
 def _from_lists(
     counts: Sequence[list[int]], sizes: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
     values = array('q')
-    for index, entry in enumerate(counts):
-        try:
+    index = 0
+    try:
+        for index, entry in enumerate(counts):  # noqa: B007
             values.fromlist(entry)
-        except (TypeError, OverflowError) as error:
-            raise _not_whole(index, entry) from error
+    except (TypeError, OverflowError) as error:
+        raise _not_whole(index, counts[index]) from error
     runs = np.frombuffer(values, np.int64)
     lengths = np.array([len(entry) for entry in counts], np.int64)
     ends = lengths.cumsum()
@@ -116,8 +126,8 @@ def _from_texts(texts: Sequence[bytes]) -> tuple[Int64Array, Int64Array]:
     borders = np.cumsum([len(text) for text in texts])
     last = (digits < _GOES_ON).nonzero()[0]
     characters = np.concatenate([last[:1] + 1, last[1:] - last[:-1]])
-    _check_texts(texts, digits, borders, characters)
-    numbers = _SIGNED[digits[last]]
+    _check_texts(texts, digits, borders, last, characters)
+    numbers = (digits[last].astype(np.int64) ^ _SIGN) - _SIGN
     longer, place = (characters > 1).nonzero()[0], 1
     while longer.size:
         bits = digits[last[longer] - place] & _FIVE_BITS
@@ -131,33 +141,30 @@ def _from_texts(texts: Sequence[bytes]) -> tuple[Int64Array, Int64Array]:
 
 def _check_texts(
     texts: Sequence[bytes], digits: npt.NDArray[np.uint8], borders: Int64Array,
-    characters: Int64Array,
+    last: Int64Array, characters: Int64Array,
 ) -> None:
-    ends = digits[borders[borders > 0] - 1] < _GOES_ON
-    is_good = digits.max(initial=0) < 2 * _GOES_ON and ends.all()
-    if is_good and characters.max(initial=0) <= _MOST_CHARACTERS:
-        return
-    for index, text in enumerate(texts):
-        try:
-            if len(texts) > 1:
-                _from_texts([text])
-        except RunError as error:
-            raise RunError(index, str(error)) from error
-    raise RunError(0, 'expected a list of runs or compressed RLE text as counts, '
-                      f'got {short(texts[0].decode())}')
+    finals = borders[borders > 0] - 1
+    bad = digits >= 2 * _GOES_ON
+    bad[finals] |= digits[finals] >= _GOES_ON
+    bad[last[characters > _MOST_CHARACTERS]] = True
+    if bad.any():
+        index = int(np.searchsorted(borders, bad.argmax(), side='right'))
+        found = short(texts[index].decode(errors='replace'))
+        raise RunError(
+            index, f'expected a list of runs or compressed RLE text as counts, got {found}'
+        )
 
 
 def _summed(pairs: Int64Array, counts: Int64Array) -> Int64Array:
-    """Undo the differences: a pair is relative to the one before, but for a mask's first pixels."""
+    """Undo the differences: pairs are relative to the one before, but for a mask's first."""
     counts = counts[counts > 0]
     starts = counts.cumsum() - counts
-    first = pairs[starts, 0]
-    outside, inside = pairs[:, 0].cumsum(), pairs[:, 1].cumsum()
-    before = inside[starts] - pairs[starts, 1]
-    outside -= np.repeat(outside[starts], counts)
-    outside[starts] = first
-    inside -= np.repeat(before, counts)
-    return np.stack([outside, inside], axis=1)
+    first = pairs[starts]
+    summed = pairs.cumsum(axis=0)
+    # The first pixels outside count for nothing that follows, the first ones inside do.
+    summed -= np.repeat(summed[starts] - first * (0, 1), counts, axis=0)
+    summed[starts, 0] = first[:, 0]
+    return summed
 
 
 def _paired(lengths: Int64Array) -> npt.NDArray[np.bool_]:

@@ -150,13 +150,18 @@ def _intersect(overlap: VideoOverlap, within_classes: bool) -> None:
     """Fill in the intersections."""
     stacks = overlap.true_stack, overlap.predicted_stack
     stride = max(int(stack.sizes.prod(axis=-1).max(initial=0)) for stack in stacks)
-    films = [_Film.of(track.sequence, stride) for track in overlap.predictions]
-    for column, truth in enumerate(overlap.truths):
-        film = _Film.of(truth.sequence, stride)
-        for row, prediction in enumerate(overlap.predictions):
-            if prediction.category_id == truth.category_id or not within_classes:
-                common = film.common_pixels(films[row])
-                overlap.intersections[:len(common), row, column] = common
+    truths = [_Film.of(track.sequence, stride) for track in overlap.truths]
+    for row, prediction in enumerate(overlap.predictions):
+        columns = [
+            column for column, truth in enumerate(overlap.truths)
+            if truth.category_id == prediction.category_id or not within_classes
+        ]
+        if not columns:
+            continue
+        film = _Film.of(prediction.sequence, stride)
+        for column in columns:
+            common = truths[column].common_pixels(film)
+            overlap.intersections[:len(common), row, column] = common
     overlap.intersections[overlap.size_mismatches()] = 0
 
 
@@ -177,12 +182,13 @@ class _Film:
     @classmethod
     def of(cls, sequence: MaskSequence, stride: int) -> _Film:
         """Give every frame `stride` pixels."""
-        offsets = np.repeat(np.arange(len(sequence)) * stride, sequence.span_counts)
-        spans = sequence.spans + offsets[:, None]
-        filled = np.zeros(spans.shape)
-        filled[:, 1] = (spans[:, 1] - spans[:, 0]).cumsum()
+        offsets = np.repeat(np.arange(len(sequence)) * float(stride), sequence.span_counts)
+        filled = np.empty(sequence.spans.shape)
+        filled[:1, 0] = 0
+        np.cumsum(sequence.spans[:, 1] - sequence.spans[:, 0], out=filled[:, 1])
         filled[1:, 0] = filled[:-1, 1]
-        return cls(spans.ravel().astype(np.float64), filled.ravel(), sequence.span_counts)
+        edges = np.add(sequence.spans, offsets[:, None], dtype=np.float64)
+        return cls(edges.ravel(), filled.ravel(), sequence.span_counts)
 
     def common_pixels(self, other: _Film) -> Int64Array:
         """Return how many pixels both masks have in each frame of this one, int64 [frames]."""

@@ -75,11 +75,11 @@ def draw_frame(picture: Bgr, overlap: VideoOverlap, frame: int) -> bytes:
     iou = overlap.frame_iou()[frame]
     for row in iou:
         if row.size and row.max() > 0:
-            mask = overlap.predictions[int(row.argmax())].sequence.masks[frame]
+            mask = overlap.predictions[int(row.argmax())].sequence.mask(frame)
             _fill(drawn, _pixels(mask))
     for truth in overlap.truths:
         if frame < len(truth.sequence):
-            _outline(drawn, _pixels(truth.sequence.masks[frame]))
+            _outline(drawn, _pixels(truth.sequence.mask(frame)))
     return _jpeg(drawn)
 
 
