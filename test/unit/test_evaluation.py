@@ -26,6 +26,7 @@ from stmask_ros.evaluation import (
 from stmask_ros.evaluation.dataset import parse_dataset, parse_predictions
 from stmask_ros.evaluation.identity_counts import FrameOverlaps, count_identities
 from stmask_ros.evaluation.json_command import main
+from stmask_ros.evaluation.rle import MaskSequence
 
 HEIGHT, WIDTH, LENGTH = 20, 30, 4
 Box = tuple[int, int, int, int]
@@ -214,6 +215,23 @@ def test_command_prints_tables_and_writes_numbers(
     assert numbers['vis']['summary']['AP50'] == pytest.approx(1)
     assert numbers['identity']['per_category']['1']['HOTA'] == pytest.approx(1)
     assert main([str(result_path), str(result_path)]) == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.sampled_from([0, 0.02, 0.5, 1]))
+def test_decoded_masks_encode_to_the_same_text(seed: int, scale: int, share: float) -> None:
+    generator = np.random.default_rng(seed)
+    masks = [
+        None if generator.random() < 0.2 else coco_mask.encode(np.asfortranarray(
+            np.kron(generator.random((9, 7)) < share, np.ones((scale, scale))), dtype=np.uint8
+        ))
+        for _ in range(6)
+    ]
+    sequence = MaskSequence.from_masks(masks)
+    assert sequence.masks == masks
+    assert sequence.areas.tolist() == [
+        0 if mask is None else coco_mask.area(mask) for mask in masks
+    ]
 
 
 @settings(max_examples=200, deadline=None)
