@@ -154,11 +154,12 @@ class SegmenterProcess:
         request = ChangeState.Request(transition=Transition(id=transition))
         return bool(self.call(ChangeState, 'change_state', request).success)
 
-    def send_transition(self, transition: int) -> None:
-        """Ask for a transition, and do not wait: of an impossible one, Jazzy never answers."""
+    def send_impossible_transition(self, transition: int) -> None:
+        """Ask for a transition that is refused, and wait for the log: Jazzy sends no answer."""
         client = self.client.create_client(ChangeState, f'/{self.name}/change_state')
         self.spin_until(client.service_is_ready, 'service change_state')
         client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        self.wait_for_log(f'No transition matching {transition} found')
 
     def state(self) -> int:
         """Return the lifecycle state's id."""

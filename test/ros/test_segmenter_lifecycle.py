@@ -40,7 +40,7 @@ def test_a_whole_life(start: Start) -> None:
     segmenter = start('segmenter_life')
     assert segmenter.state() == State.PRIMARY_STATE_UNCONFIGURED
     assert not segmenter.call(Trigger, 'reset', Trigger.Request()).success
-    segmenter.send_transition(Transition.TRANSITION_ACTIVATE)
+    segmenter.send_impossible_transition(Transition.TRANSITION_ACTIVATE)
     assert segmenter.state() == State.PRIMARY_STATE_UNCONFIGURED
     epochs = []
     for _ in range(2):
