@@ -29,6 +29,7 @@ from stmask_ros.msg import TrackedInstanceArray
 
 HEIGHT, WIDTH = 120, 160
 DEADLINE = 120.0
+LOST_ANSWER = 20.0
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
@@ -141,18 +142,30 @@ class SegmenterProcess:
         self.spin_until(lambda: text in self.log(), f'{text!r} in the log')
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
-        """Call one of the node's services and return the response."""
+        """
+        Call one of the node's services and return the response.
+
+        A server may answer before it has discovered who listens, and then the answer is lost:
+        without one for a while, the request is sent again.
+        """
         client = self.client.create_client(kind, f'/{self.name}/{service}')
         self.spin_until(client.service_is_ready, f'service {service}')
-        future = client.call_async(request)
-        self.spin_until(future.done, f'an answer of {service}')
-        self.client.destroy_client(client)
-        return future.result()
+        for _ in range(int(DEADLINE / LOST_ANSWER)):
+            future = client.call_async(request)
+            end = time.monotonic() + LOST_ANSWER
+            self.spin_until(
+                lambda future=future, end=end: future.done() or time.monotonic() > end, service)
+            if future.done():
+                self.client.destroy_client(client)
+                return future.result()
+        raise AssertionError(f'no answer of {service}\n{self.log()}')
 
     def change_state(self, transition: int) -> bool:
-        """Ask for a transition and return whether it succeeded."""
+        """Ask for a transition and return whether it succeeded, be it at a lost first request."""
+        before = self.state()
         request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.call(ChangeState, 'change_state', request).success)
+        return bool(self.call(ChangeState, 'change_state', request).success) or (
+            self.state() != before)
 
     def send_impossible_transition(self, transition: int) -> None:
         """Ask for a transition that is refused, and wait for the log: Jazzy sends no answer."""
