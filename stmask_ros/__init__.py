@@ -8,6 +8,6 @@ from pkgutil import extend_path
 __path__ = extend_path(__path__, __name__)
 
 # PyTorch's idle threads are to sleep, not to spin. Where other processes use the processor too,
-# as on every robot, spinning threads make a step ten times slower; alone it makes no difference.
+# as on every robot, spinning threads make a step many times slower.
 # OpenMP reads this when PyTorch is loaded, so it must be set before.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
