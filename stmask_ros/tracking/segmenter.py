@@ -80,6 +80,8 @@ class VideoSegmenter:
         """
         Segment one new frame of each stream.
 
+        On the CPU, a stream's results do not depend on which others are stepped with it.
+
         images: uint8 BGR [H, W, 3] of any sizes. states: one a stream, left as they are.
         stamps: of the images [ns]; without them frames are numbered. Returns a result and the
         next state for each stream. Raises InvalidImageError for an image of another shape or
@@ -92,8 +94,19 @@ class VideoSegmenter:
                 f'expected as many images as states and stamps, got {len(images)}, '
                 f'{len(states)} and {len(stamps)}'
             )
-        if not images:
-            return [], []
+        # On a CPU, the sums of a batch would depend on who else is in it, if by little.
+        together = 1 if self.device.type == 'cpu' else max(len(images), 1)
+        results, next_states = [], []
+        for first in range(0, len(images), together):
+            part = slice(first, first + together)
+            outcome = self._step(images[part], states[part], stamps[part])
+            results.extend(outcome[0])
+            next_states.extend(outcome[1])
+        return results, next_states
+
+    def _step(
+        self, images: Sequence[Image], states: Sequence[StreamState], stamps: Sequence[int]
+    ) -> tuple[list[FrameResult], list[StreamState]]:
         predictions = self.network(preprocess(images, self.network.config, self.device))
         carried = self._carry(states, predictions)
         results, next_states = [], []
