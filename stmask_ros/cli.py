@@ -7,8 +7,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from stmask_ros import weights_command as weights
 from stmask_ros.evaluation import commands as evaluation
-from stmask_ros.network import convert
 from stmask_ros.training import command as training
 
 
@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     _register_demo(commands)
     evaluation.register(commands)
-    convert.register(commands)
+    weights.register(commands)
     training.register(commands)
     return parser
 

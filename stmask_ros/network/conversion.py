@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from stmask_ros.network.checkpoint import (
     read_weights,
 )
 from stmask_ros.network.layout import detect_configuration
+from stmask_ros.network.official import official_checkpoint
 from stmask_ros.network.stmask import STMask
+from stmask_ros.network.verification import verify
 from stmask_ros.resources import share_directory
+
+logger = logging.getLogger(__name__)
 
 CLASS_LISTS = ('youtube_vis_2019', 'youtube_vis_2021', 'ovis')
 
@@ -31,21 +36,29 @@ def convert(
     Write out (.safetensors) and the .yaml beside it; return what the latter says.
 
     configuration: a name, or None to read it from the tensors. classes: the name of a list in
-    model/, a file, or names with commas between; None to conclude them. options: see
-    STMaskConfig; those that the tensors do not tell. Raises ModelError if the checkpoint is
-    damaged or foreign, or if it leaves a choice open, listing the choices.
+    model/, a file, or names with commas between; None to conclude them from the configuration,
+    their number, or the name of an official file. options: see STMaskConfig; those that the
+    tensors do not tell. The network is verified before anything is written.
+    Raises ModelError if the checkpoint is damaged or foreign, if its numbers are not finite, or
+    if it leaves a choice open, listing the choices.
     """
     if out.suffix != '.safetensors':
         raise ModelError(f'{out}: expected a name that ends in .safetensors')
+    if out.resolve() == checkpoint.resolve():
+        raise ModelError(f'{out}: the checkpoint itself would be overwritten, give another name')
     tensors = read_weights(checkpoint)
     name, detected = detect_configuration(tensors, configuration)
     detected |= dict(options or {})
     description = ModelDescription(
         name=out.stem, configuration=name, weights=out, options=detected,
-        classes=_class_names(classes, name, detected['num_classes']),
+        classes=_class_names(
+            classes or _official_classes(checkpoint, name), name, detected['num_classes']
+        ),
         source=f'{checkpoint.name}, sha256 {_sha256(checkpoint)}',
     )
-    load_weights(STMask(description.config()), tensors)  # whatever does not fit, says so here
+    network = STMask(description.config()).eval()
+    load_weights(network, tensors)  # whatever does not fit, says so here
+    verify(network)
     plain = {
         key: value.float() if value.is_floating_point() else value
         for key, value in tensors.items()
@@ -66,6 +79,20 @@ def _write(description: ModelDescription, sha256: str) -> None:
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     description.weights.with_suffix('.yaml').write_text(text, encoding='utf-8')
+
+
+def _official_classes(checkpoint: Path, configuration: str) -> str | None:
+    """Return the class list of the official file of this name, if the tensors agree with it."""
+    official = official_checkpoint(checkpoint)
+    if official is None:
+        return None
+    if configuration in (official.name, official.configuration):
+        return official.classes
+    logger.warning(
+        '%s is named like an official checkpoint of %s, but its tensors are those of %s',
+        checkpoint, official.name, configuration,
+    )
+    return None
 
 
 def _class_names(classes: str | None, configuration: str, count: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from stmask_ros.network import convert
+from stmask_ros import weights_command
 from stmask_ros.network.checkpoint import ModelError, load_model
 from stmask_ros.network.config import STMaskConfig
 from stmask_ros.network.layout import detect_configuration
@@ -31,7 +31,7 @@ def shapes_of(name: str, **options: Any) -> dict[str, torch.Tensor]:
 def run(*arguments: object) -> int:
     """Run `stmask convert` and return its exit code."""
     parser = argparse.ArgumentParser()
-    convert.register(parser.add_subparsers())
+    weights_command.register(parser.add_subparsers())
     options = parser.parse_args(['convert', *map(str, arguments)])
     code: int = options.run(options)
     return code
@@ -108,6 +108,28 @@ def test_open_choices_are_listed(
     assert run(checkpoint, tmp_path / 'mine.safetensors', *classes) == 1
     assert told in caplog.text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(('value', 'told'), [(float('nan'), 'weights'), (1e38, 'outputs')])
+def test_numbers_that_are_not_finite_are_refused(
+    value: float, told: str, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = torch.load(checkpoint, weights_only=True)
+    tensors['proto_net.0.weight'][0] = value
+    torch.save(tensors, tmp_path / 'astray.pth')
+    assert run(tmp_path / 'astray.pth', '--classes', 'a,b,c,d') == 1
+    assert f'1 of the {told} are not finite: proto' in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ['astray.pth']
+
+
+def test_the_checkpoint_itself_is_never_overwritten(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(checkpoint, tmp_path / 'mine.safetensors', '--classes', 'a,b,c,d') == 0
+    before = (tmp_path / 'mine.safetensors').read_bytes()
+    assert run(tmp_path / 'mine.safetensors', '--classes', 'a,b,c,d') == 1
+    assert 'would be overwritten' in caplog.text
+    assert (tmp_path / 'mine.safetensors').read_bytes() == before
 
 
 class Hostile:

@@ -1,0 +1,68 @@
+"""Whether weights compute numbers at all: a look at every tensor, and two frames through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from stmask_ros.network.checkpoint import ModelError
+from stmask_ros.network.stmask import STMask
+
+_STRIDE = 32
+_NAMED = 3
+
+
+def verify(network: STMask) -> None:
+    """
+    Run two frames through a network in evaluation mode, temporal fusion included.
+
+    Raises ModelError that names the weights, or else the outputs, that are not finite.
+    """
+    _check('weights', network.state_dict())
+    with torch.inference_mode():
+        _check('outputs', _outputs(network))
+
+
+def _outputs(network: STMask) -> dict[str, Tensor]:
+    """Return all predictions for two frames, and what temporal fusion makes of them."""
+    predictions = network(_frames(network))
+    instances = network.instances(predictions)
+    outputs = {
+        'box_deltas': predictions.head.box_deltas,
+        'class_logits': predictions.head.class_logits,
+        'centerness': predictions.head.centerness,
+        'prototypes': predictions.prototypes,
+    } | instances._asdict()
+    if network.TemporalNet is not None:
+        temporal, middle = predictions.temporal, torch.tensor([[0.25, 0.25, 0.75, 0.75]])
+        outputs['propagated_box'], outputs['propagated_coefficients'] = network.propagate(
+            temporal.row(0), temporal.row(1), middle, torch.zeros(1, dtype=torch.int64)
+        )
+    return outputs
+
+
+def _frames(network: STMask) -> Tensor:
+    """Return two normalised frames, float32 [2, 3, H, W]: waves that move."""
+    height, width = (
+        -(-side // _STRIDE) * _STRIDE
+        for side in (network.config.input_height, network.config.input_width)
+    )
+    rows = torch.arange(height).view(1, 1, -1, 1) / 23
+    columns = torch.arange(width).view(1, 1, 1, -1) / 31
+    phases = torch.arange(6).view(2, 3, 1, 1)
+    return 2 * torch.sin(rows + columns + phases)
+
+
+def _check(what: str, tensors: Mapping[str, Tensor]) -> None:
+    wrong = [
+        name for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
+    if wrong:
+        more = f' and {len(wrong) - _NAMED} more' if len(wrong) > _NAMED else ''
+        raise ModelError(
+            f'{len(wrong)} of the {what} are not finite: {", ".join(wrong[:_NAMED])}{more}; '
+            'the file is damaged, or its training went astray'
+        )
