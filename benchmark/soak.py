@@ -194,7 +194,8 @@ def _report(
     warm_up = options.minutes / 10 if options.warm_up is None else options.warm_up
     settled = samples[0].time + 60 * warm_up
     kept = [sample for sample in samples if sample.time >= settled]
-    hours = np.array([sample.time for sample in kept]) / 3600
+    hours = np.array([sample.time - settled for sample in kept]) / 3600
+    memory = [sample.memory for sample in kept]
     times, latencies, tracks = np.array(watcher.answers).T
     quarters = np.array_split(latencies[times >= settled], 4)
     first, last = (float(np.percentile(quarter, 99)) for quarter in (quarters[0], quarters[-1]))
@@ -207,9 +208,9 @@ def _report(
         'images received': int(facts['images received']),
         'images dropped': int(facts['images dropped']),
         'unbalanced reports': watcher.unbalanced,
-        'memory, first after warm-up [MiB]': kept[0].memory,
-        'memory, last [MiB]': kept[-1].memory,
-        'memory slope [MiB/h]': float(np.polyfit(hours - hours[0], [s.memory for s in kept], 1)[0]),
+        'memory, first after warm-up [MiB]': memory[0],
+        'memory, last [MiB]': memory[-1],
+        'memory slope [MiB/h]': float(np.polyfit(hours, memory, 1)[0]),
         'threads, first and last': f'{kept[0].threads} {kept[-1].threads}',
         'files, first and last': f'{kept[0].files} {kept[-1].files}',
         'instances in a message, most': int(tracks.max()),

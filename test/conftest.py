@@ -1,9 +1,11 @@
-"""What all tests share: where the reference data is, and a ROS domain of their own."""
+"""What all tests share: reference data, a ROS domain of their own, short and long runs."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from stmask_ros.node.transport import use_large_message_profile
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED_MEMORY = Path('/dev/shm')
 
 # For benchmark/, which is not installed. At the end, so that an installed package comes first.
 sys.path.append(str(ROOT))
@@ -22,6 +25,28 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 use_large_message_profile()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --long."""
+    parser.addoption(
+        '--long', action='store_true',
+        help='run the tests in test/fault at full length (minutes each)')
+
+
+@pytest.fixture(scope='session')
+def long(pytestconfig: pytest.Config) -> bool:
+    """Say whether tests that come in two lengths run at full length."""
+    return bool(pytestconfig.getoption('--long'))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured and noted with record_property."""
+    for report in terminalreporter.getreports('passed') + terminalreporter.getreports('failed'):
+        if report.when == 'call' and report.user_properties:
+            terminalreporter.write_line(report.nodeid)
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f'  {name:60} {value}')
+
+
 @pytest.fixture(scope='session')
 def shared() -> Path:
     """Return the folder with the reference vectors and the real video, or skip."""
@@ -29,3 +54,31 @@ def shared() -> Path:
     if not (path / 'conformance').is_dir():
         pytest.skip(f'the reference data is not at {path}')
     return path
+
+
+def segments() -> set[Path]:
+    """Return the segments that Fast DDS keeps for processes; each has a lock file beside it."""
+    return {lock.with_name(lock.name.removesuffix('_el'))
+            for lock in SHARED_MEMORY.glob('fastdds_*_el') if 'port' not in lock.name}
+
+
+def is_abandoned(segment: Path) -> bool:
+    """Say whether no living process holds the segment's lock."""
+    try:
+        with segment.with_name(segment.name + '_el').open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    return True
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _no_shared_memory_is_left() -> Iterator[None]:
+    """Remove the segments (64 MiB each) of processes that a test has killed."""
+    before = segments()
+    yield
+    for segment in filter(is_abandoned, segments() - before):
+        segment.unlink(missing_ok=True)
+        segment.with_name(segment.name + '_el').unlink(missing_ok=True)

@@ -30,6 +30,7 @@ from stmask_ros.msg import TrackedInstanceArray
 HEIGHT, WIDTH = 120, 160
 DEADLINE = 120.0
 LOST_ANSWER = 20.0
+PROGRAM = ('-m', 'stmask_ros.node.segmenter_node')
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
@@ -77,16 +78,22 @@ class Counts:
 class SegmenterProcess:
     """A running node, its log, and everything it publishes."""
 
-    def __init__(self, name: str, *arguments: str) -> None:
-        """Start the node under a name, with ROS arguments, and connect a client to it."""
+    def __init__(
+        self, name: str, *arguments: str, program: Sequence[str] = PROGRAM, **process: Any
+    ) -> None:
+        """
+        Start the node under a name, with ROS arguments, and connect a client to it.
+
+        program: what Python is started with. process: other arguments of Popen.
+        """
         self.name = name
         self._folder = tempfile.TemporaryDirectory(prefix=f'{name}-')
         self._log = Path(self._folder.name) / 'log'
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'stmask_ros.node.segmenter_node', '--ros-args',
+            [sys.executable, *program, '--ros-args',
              '-r', f'__node:={name}', '-r', f'image:=/{name}/camera',
              '-p', 'diagnostics_period:=0.1', *arguments],
-            stdout=self._log.open('w'), stderr=subprocess.STDOUT,
+            **{'stdout': self._log.open('w'), 'stderr': subprocess.STDOUT} | process,
         )
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
