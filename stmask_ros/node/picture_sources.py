@@ -169,6 +169,9 @@ class DeviceSource:
         raise SourceError(f'{self.name} stopped: was it unplugged, or taken by another program?')
 
     def _open(self) -> cv2.VideoCapture:
+        # OpenCV would also open an address on the network, or run a pipeline written in a name.
+        if not self._device.isdecimal() and not Path(self._device).exists():
+            raise SourceError(f'{self.name} is not there: give a number or a file in /dev')
         capture = cv2.VideoCapture(int(self._device) if self._device.isdecimal() else self._device)
         if not capture.isOpened():
             raise SourceError(

@@ -156,12 +156,16 @@ def test_resizing_replaces_what_was_recorded(tmp_path):
     ('notes.txt', 'no video'),
     ('broken.mcap', 'cannot be read'),
     ('device:97', 'cannot be opened'),
+    ('device:http://127.0.0.1:9/stream', 'is not there'),
+    ('device:videotestsrc ! appsink', 'is not there'),
+    ('/dev/video97', 'is not there'),
 ])
 def test_a_wrong_source_is_one_clear_error(tmp_path, name, text):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'notes.txt').write_text('no video')
     (tmp_path / 'broken.mcap').write_bytes(b'no bag at all')
     with pytest.raises(SourceError, match=text):
+        # A path that is absolute stays as it is.
         open_source(name if ':' in name else str(tmp_path / name), SourceOptions())
 
 
