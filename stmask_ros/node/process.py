@@ -23,10 +23,13 @@ def run(arguments: list[str] | None = None) -> int:
     Run a segmenter node until it is told to stop.
 
     arguments: of the command line; those of this process if None. Returns the exit code: 0 after
-    a signal, 1 if parameters were wrong or an automatic start failed.
+    a signal, 1 if ROS or the parameters did not let it start or an automatic start failed.
     """
     transport = use_large_message_profile()
-    rclpy.init(args=arguments)
+    try:
+        rclpy.init(args=arguments)
+    except RCLError as error:
+        return _refuse(error)
     node: SegmenterNode | None = None
     try:
         node = SegmenterNode()
@@ -36,17 +39,23 @@ def run(arguments: list[str] | None = None) -> int:
         while rclpy.ok():
             _spin(node)
     except ParameterError as error:
-        get_logger('segmenter').fatal(f'cannot start:\n{error}')
-        return 1
+        return _refuse(error)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except Exception:
+    except Exception as error:
         # A callback may find its publisher gone when a signal arrives: that is no failure.
         if rclpy.ok():
+            if node is None and isinstance(error, RCLError):
+                return _refuse(error)
             raise
     finally:
         _end(node)
     return 0
+
+
+def _refuse(error: Exception) -> int:
+    get_logger('segmenter').fatal(f'cannot start:\n{error}')
+    return 1
 
 
 def _spin(node: SegmenterNode) -> None:
