@@ -20,6 +20,8 @@ from stmask_ros.network.config import STMaskConfig
 from stmask_ros.network.stmask import STMask, initialise
 from stmask_ros.resources import share_directory
 
+_NAMED = 3
+
 
 class ModelError(Exception):
     """A model cannot be loaded; the message says why and what to do."""
@@ -98,7 +100,7 @@ def read_description(path: Path) -> ModelDescription:
         weights = content.get('weights')
         content['weights'] = None if weights is None else path.parent / weights
         return ModelDescription(**content)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f'{path} is no description of a model ({type(error).__name__}: {error})'
         ) from error
@@ -149,7 +151,8 @@ def load_weights(network: STMask, tensors: Mapping[str, Tensor]) -> None:
     """
     Load all parameters and buffers, strictly.
 
-    Raises ModelError that lists every missing, unknown and misshaped key.
+    Raises ModelError that lists every missing, unknown and misshaped key, or says which weights
+    are not finite: a network with such weights finds nothing, and nobody would know why.
     """
     expected = network.state_dict()
     missing = [key for key in expected if key not in tensors]
@@ -168,7 +171,22 @@ def load_weights(network: STMask, tensors: Mapping[str, Tensor]) -> None:
         raise ModelError(
             'the weights do not fit the configuration; ' + '; '.join(problems)
         )
+    check_finite('weights', tensors)
     network.load_state_dict(dict(tensors))
+
+
+def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError that names the first of the tensors with values that are not finite."""
+    wrong = [
+        name for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
+    if wrong:
+        more = f' and {len(wrong) - _NAMED} more' if len(wrong) > _NAMED else ''
+        raise ModelError(
+            f'{len(wrong)} of the {what} are not finite: {", ".join(wrong[:_NAMED])}{more}; '
+            'the file is damaged, or its training went astray'
+        )
 
 
 def _is_dropped(key: str) -> bool:
@@ -188,6 +206,8 @@ def _class_names(classes: Any, path: Path) -> tuple[str, ...]:
 
 def _digest(description: ModelDescription) -> str:
     assert description.weights is not None
+    if not description.weights.is_file():  # reading a device or a pipe might never end
+        raise ModelError(f'the weights {description.weights} are not a file that is there')
     try:
         digest = hashlib.sha256(description.weights.read_bytes()).hexdigest()
     except OSError as error:

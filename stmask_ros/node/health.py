@@ -103,13 +103,15 @@ class Situation:
     """
     All that a diagnostic report tells.
 
-    state: of the lifecycle ('active', ...). model, device: empty until configured.
+    state: of the lifecycle ('active', ...). failure: why it could not be configured, or empty.
+    model, device: empty until configured.
     notices: standing warnings, such as weights that are not trained.
     topic: what images are received on, resolved. publishers: how many publish there.
     """
 
     name: str
     state: str
+    failure: str
     enabled: bool
     model: str
     device: str
@@ -164,6 +166,8 @@ class Reporter:
 def _verdict(situation: Situation, silence: float) -> tuple[bytes, str]:
     """Return the level and the one thing that matters most. silence: without images [s]."""
     health = situation.health
+    if situation.failure:
+        return DiagnosticStatus.ERROR, situation.failure
     if health.failures_in_a_row >= _FAILURES_IN_A_ROW:
         return DiagnosticStatus.ERROR, (
             f'the last {health.failures_in_a_row} images could not be processed: '

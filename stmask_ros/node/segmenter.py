@@ -51,6 +51,7 @@ class SegmenterNode(LifecycleNode):
         self._mailbox: Mailbox[CameraMessage] = Mailbox()
         self._health = HealthMonitor()
         self._enabled = True
+        self._failure = ''
         self._segmenter: VideoSegmenter | None = None
         self._outputs: Outputs | None = None
         self._stream: Stream | None = None
@@ -79,12 +80,13 @@ class SegmenterNode(LifecycleNode):
             torch.set_num_threads(settings.torch_threads)
         try:
             segmenter = load_segmenter(settings.model, settings.device, settings.tracker())
-        except ModelError as error:
-            self.get_logger().error(f'not configured: {error}')
-            return _FAILURE
         except Exception as error:
-            self.get_logger().error(f'not configured: {type(error).__name__}: {error}')
+            known = isinstance(error, ModelError)
+            reason = str(error) if known else f'{type(error).__name__}: {error}'
+            self._failure = f'not configured: {reason}'
+            self.get_logger().error(self._failure)
             return _FAILURE
+        self._failure = ''
         self._segmenter = segmenter
         self._outputs = Outputs(self, segmenter)
         self._outputs.publish_label_info(settings.score_threshold)
@@ -153,7 +155,10 @@ class SegmenterNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = self._segmenter = None
-        torch.cuda.empty_cache()
+        try:
+            torch.cuda.empty_cache()
+        except RuntimeError as error:  # a lost device gives nothing back
+            self.get_logger().error(f'the memory of the device was not freed: {error}')
 
     def destroy_node(self) -> None:
         """Take the node off the network, even if a step still holds a reference to it."""
@@ -214,6 +219,7 @@ class SegmenterNode(LifecycleNode):
         situation = Situation(
             name=self.get_fully_qualified_name(),
             state=self._state_machine.current_state[1],
+            failure=self._failure,
             enabled=self._enabled,
             model=segmenter.model_name if segmenter else '',
             device=str(segmenter.device) if segmenter else '',
