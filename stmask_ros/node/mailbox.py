@@ -1,8 +1,9 @@
-"""A mailbox of one: the newest image wins, and every image that loses is counted."""
+"""Mailboxes of one: a camera's newest image wins, and every image that loses is counted."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +13,21 @@ Message = TypeVar('Message')
 
 REPLACED = 'replaced by a newer image'
 
+# A camera that sent nothing for so long [ns] is not waited for.
+_SILENCE = 1_000_000_000
+
 
 @dataclass(frozen=True)
 class Letter(Generic[Message]):
     """
-    A message taken out of the mailbox.
+    A message taken out of a mailbox.
 
-    received_ns: when it arrived [ns, steady clock].
+    number: how many had arrived with it, from 1. received_ns: when [ns, steady clock].
     skipped: messages between this one and the one last finished, all dropped.
     """
 
     message: Message
+    number: int
     received_ns: int
     skipped: int
 
@@ -44,18 +49,28 @@ class Counts:
     in_flight: int
 
 
+@dataclass(frozen=True)
+class _Waiting(Generic[Message]):
+    """since_ns: when the first of the messages arrived that this one has replaced."""
+
+    message: Message
+    number: int
+    received_ns: int
+    since_ns: int
+
+
 class Mailbox(Generic[Message]):
     """
-    The one-message slot between a subscription and a worker thread.
+    The one-message slot between a subscription and a worker thread; a Mailroom makes it.
 
-    Every letter that take() returns must be handed back by exactly one finish() or drop().
+    Every letter taken out must be handed back by exactly one finish() or drop().
     """
 
-    def __init__(self) -> None:
-        """Start open and empty, with all counts at zero."""
-        self._changed = threading.Condition()
-        self._waiting: tuple[Message, int] | None = None
-        self._open = True
+    def __init__(self, changed: threading.Condition) -> None:
+        """Start empty, with all counts at zero; changed: guards this mailbox and its mailroom."""
+        self._changed = changed
+        self._waiting: _Waiting[Message] | None = None
+        self._last_received_ns: int | None = None
         self._received = 0
         self._processed = 0
         self._in_flight = 0
@@ -64,11 +79,17 @@ class Mailbox(Generic[Message]):
         self._dropped_before_finished = 0
 
     def put(self, message: Message, received_ns: int) -> None:
-        """Leave a message for the worker; one that still waits is dropped as REPLACED."""
+        """
+        Leave a message for the worker; one that still waits is dropped as REPLACED.
+
+        received_ns: when it arrived [ns, time.monotonic_ns()].
+        """
         with self._changed:
             self._received += 1
+            since_ns = received_ns if self._waiting is None else self._waiting.since_ns
             self._drop_waiting(REPLACED)
-            self._waiting = (message, received_ns)
+            self._waiting = _Waiting(message, self._received, received_ns, since_ns)
+            self._last_received_ns = received_ns
             self._changed.notify()
 
     def refuse(self, reason: str) -> None:
@@ -77,19 +98,7 @@ class Mailbox(Generic[Message]):
             self._received += 1
             self._dropped[reason] += 1
             self._drop_waiting(reason)
-
-    def take(self) -> Letter[Message] | None:
-        """Wait for a message and return it; None once the mailbox is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting is not None or not self._open)
-            if self._waiting is None or not self._open:
-                return None
-            message, received_ns = self._waiting
-            self._waiting = None
-            self._in_flight += 1
-            self._dropped_before_taken = self._dropped.total()
-            skipped = self._dropped_before_taken - self._dropped_before_finished
-            return Letter(message, received_ns, skipped)
+            self._last_received_ns = None
 
     def finish(self) -> None:
         """Count the letter taken last as processed."""
@@ -104,18 +113,6 @@ class Mailbox(Generic[Message]):
             self._in_flight -= 1
             self._dropped[reason] += 1
 
-    def close(self, reason: str) -> None:
-        """Drop what waits, and let take() return None from now on."""
-        with self._changed:
-            self._open = False
-            self._drop_waiting(reason)
-            self._changed.notify_all()
-
-    def open(self) -> None:
-        """Accept messages again after close()."""
-        with self._changed:
-            self._open = True
-
     def counts(self) -> Counts:
         """Return a consistent snapshot."""
         with self._changed:
@@ -127,7 +124,85 @@ class Mailbox(Generic[Message]):
                 in_flight=self._in_flight,
             )
 
+    # For the mailroom, which holds the condition.
+
+    def _hand_out(self) -> Letter[Message]:
+        assert self._waiting is not None
+        waiting, self._waiting = self._waiting, None
+        self._in_flight += 1
+        self._dropped_before_taken = self._dropped.total()
+        skipped = self._dropped_before_taken - self._dropped_before_finished
+        return Letter(waiting.message, waiting.number, waiting.received_ns, skipped)
+
+    def _is_expected(self, now_ns: int) -> bool:
+        """Say whether another message may well come soon."""
+        last = self._last_received_ns
+        return self._waiting is None and last is not None and now_ns - last < _SILENCE
+
     def _drop_waiting(self, reason: str) -> None:
         if self._waiting is not None:
             self._dropped[reason] += 1
             self._waiting = None
+
+
+class Mailroom(Generic[Message]):
+    """
+    The mailboxes of several cameras, emptied by one worker.
+
+    boxes: one a camera, filled from any thread.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Start open, with `count` empty mailboxes."""
+        self._changed = threading.Condition()
+        self._open = True
+        self.boxes: tuple[Mailbox[Message], ...] = tuple(
+            Mailbox(self._changed) for _ in range(count)
+        )
+
+    def take(self, most: int = 1, patience: float = 0.0) -> dict[int, Letter[Message]]:
+        """
+        Wait for a message and return it, with those that wait in other mailboxes.
+
+        most: letters at most; those that have waited the longest go first.
+        patience: how long a message waits for company [s], if the cameras that may yet send some
+        have sent something within the last second.
+        Returns the letters by the index of their mailbox; none if the mailroom is closed, or if
+        what waited was refused meanwhile.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._since() or not self._open)
+            self._wait_for_company(most, round(patience * 1e9))
+            if not self._open:
+                return {}
+            oldest_first = sorted(self._since().items(), key=lambda item: item[1])
+            return {index: self.boxes[index]._hand_out() for index, _ in oldest_first[:most]}
+
+    def close(self, reason: str) -> None:
+        """Drop what waits, and let take() return nothing from now on."""
+        with self._changed:
+            self._open = False
+            for box in self.boxes:
+                box._drop_waiting(reason)
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        """Hand out messages again after close()."""
+        with self._changed:
+            self._open = True
+
+    def _since(self) -> dict[int, int]:
+        """Return since when somebody waits [ns], by the index of the mailbox."""
+        return {
+            index: box._waiting.since_ns
+            for index, box in enumerate(self.boxes) if box._waiting is not None
+        }
+
+    def _wait_for_company(self, most: int, patience_ns: int) -> None:
+        """Wait until enough letters are there, none is expected any more, or it is too late."""
+        while self._open and 0 < len(since := self._since()) < most:
+            now = time.monotonic_ns()
+            left = min(since.values()) + patience_ns - now
+            if left <= 0 or not any(box._is_expected(now) for box in self.boxes):
+                return
+            self._changed.wait(left * 1e-9)

@@ -27,33 +27,51 @@ from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 
 
-class Outputs:
-    """All topics that a configured segmenter publishes."""
+class Labels:
+    """The latched topic that tells the classes of the model."""
 
     def __init__(self, node: Node, segmenter: VideoSegmenter) -> None:
-        """Advertise the topics of `node`, for results of `segmenter`."""
+        """Advertise the topic of `node`, for the model of `segmenter`."""
         self._node = node
         self._model = segmenter.model_name
         self._class_names = tuple(segmenter.class_names)
-        self._label_info = node.create_publisher(LabelInfo, '~/label_info', _latched())
+        self._publisher = node.create_publisher(LabelInfo, '~/label_info', _latched())
+
+    def publish(self, score_threshold: float) -> None:
+        """Tell the classes, to those who listen now and those who come later."""
+        stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(
+            label_info_message(self._model, self._class_names, score_threshold, stamp)
+        )
+
+    def destroy(self) -> None:
+        """Take the topic back."""
+        self._node.destroy_publisher(self._publisher)
+
+
+class Outputs:
+    """The topics on which the results of one camera are published."""
+
+    def __init__(self, node: Node, segmenter: VideoSegmenter, prefix: str) -> None:
+        """
+        Advertise the topics of `node`, for results of `segmenter`.
+
+        prefix: comes before the topics' names: '' or the camera's name and a slash.
+        """
+        self._node = node
+        self._model = segmenter.model_name
+        self._class_names = tuple(segmenter.class_names)
         self._instances = node.create_publisher(
-            TrackedInstanceArray, '~/instances', _reliable(depth=5),
+            TrackedInstanceArray, f'~/{prefix}instances', _reliable(depth=5),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._overlay = self._picture_publisher('~/overlay')
-        self._label_image = self._picture_publisher('~/label_image')
+        self._overlay = self._picture_publisher(f'~/{prefix}overlay')
+        self._label_image = self._picture_publisher(f'~/{prefix}label_image')
 
     def _picture_publisher(self, topic: str) -> Publisher[Image]:
         return self._node.create_publisher(
             Image, topic, _reliable(depth=1),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-
-    def publish_label_info(self, score_threshold: float) -> None:
-        """Tell the classes, to those who listen now and those who come later."""
-        stamp = self._node.get_clock().now().to_msg()
-        self._label_info.publish(
-            label_info_message(self._model, self._class_names, score_threshold, stamp)
         )
 
     def publish_instances(
@@ -78,6 +96,11 @@ class Outputs:
         self._instances.publish(message)
         return elapsed
 
+    def has_viewers(self) -> bool:
+        """Say whether someone listens to a picture."""
+        return (self._overlay.get_subscription_count() > 0
+                or self._label_image.get_subscription_count() > 0)
+
     def publish_pictures(
         self, result: FrameResult, image: npt.NDArray[np.uint8], header: Header
     ) -> None:
@@ -90,7 +113,7 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take the topics back."""
-        for publisher in (self._instances, self._label_info, self._overlay, self._label_image):
+        for publisher in (self._instances, self._overlay, self._label_image):
             self._node.destroy_publisher(publisher)
 
 

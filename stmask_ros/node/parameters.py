@@ -1,27 +1,19 @@
-"""The segmenter node's parameters: declared, validated together, changed while it runs."""
+"""The segmenter node's parameters: their values, and the rules these obey."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from stmask_ros.masks import MaskEncoding
 from stmask_ros.tracking.tracks import TrackerConfig
 
 _TRACKER = TrackerConfig()
 _RULE = 'rule'
+_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 
 class ParameterError(ValueError):
@@ -101,6 +93,27 @@ class Parameters:
         read_only=True,
         between=(0.05, 60.0),
     )
+    cameras: tuple[str, ...] = _parameter(
+        (),
+        "Names of the cameras: that of 'front' is received on front/image and answered on "
+        '~/front/instances. None: one camera, received on image, answered on ~/instances.',
+        read_only=True,
+    )
+    max_batch: int = _parameter(
+        0,
+        'Most images of different cameras in one step [count]; 0: all that wait on a GPU, one '
+        'on a CPU, where a step takes as long as its images one after the other.',
+        between=(0, 1024),
+    )
+    batch_wait: float = _parameter(
+        0.005,
+        'Longest time that an image waits for those of other cameras to share its step [s].',
+        between=(0.0, 10.0),
+    )
+    trace: bool = _parameter(
+        False,
+        "Write the times of every image to a trace file in ROS's log directory.",
+    )
     max_gap: float = _parameter(
         10.0,
         'Longest pause between the stamps of two images of one epoch [s]; 0: no limit.',
@@ -150,9 +163,19 @@ class Parameters:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the values, one line each; empty if all are right."""
-        rules = {field.name: _rule(field) for field in dataclasses.fields(self)}
+        rules = {field.name: rule_of(field) for field in dataclasses.fields(self)}
         found = [rule.problem(name, getattr(self, name)) for name, rule in rules.items()]
-        return [problem for problem in found if problem is not None]
+        return [problem for problem in found if problem is not None] + self._camera_problems()
+
+    def _camera_problems(self) -> list[str]:
+        """Return which names of cameras cannot be part of a topic's name, or come twice."""
+        problems = [
+            f"cameras: '{name}' is no name: use letters, digits and underscores, a letter first"
+            for name in self.cameras if not _CAMERA_NAME.fullmatch(name)
+        ]
+        if len(set(self.cameras)) < len(self.cameras):
+            problems.append(f'cameras: a name comes twice in {", ".join(self.cameras)}')
+        return problems
 
     def tracker(self) -> TrackerConfig:
         """Return the part that the tracker reads."""
@@ -170,82 +193,8 @@ class Parameters:
         return MaskEncoding[self.mask_encoding.upper()]
 
 
-class ParameterServer:
-    """Declares the parameters on a node and keeps `values` up to date while they change."""
-
-    def __init__(self, node: Node, on_change: Callable[[Parameters], None]) -> None:
-        """
-        Declare all parameters on `node`.
-
-        on_change: called with the new values after each accepted change.
-        Raises ParameterError if values from the command line or a file are wrong.
-        """
-        self.values = _declare(node)
-        self._on_change = on_change
-        node.add_on_set_parameters_callback(self._validate)
-        node.add_post_set_parameters_callback(self._apply)
-
-    def _validate(self, changed: list[Parameter[Any]]) -> SetParametersResult:
-        problems = _replaced(self.values, changed).problems()
-        return SetParametersResult(successful=not problems, reason='; '.join(problems))
-
-    def _apply(self, changed: list[Parameter[Any]]) -> None:
-        values = _replaced(self.values, changed)
-        if values != self.values:
-            self.values = values
-            self._on_change(values)
-
-
-def _declare(node: Node) -> Parameters:
-    declared = [_declare_one(node, field) for field in dataclasses.fields(Parameters)]
-    problems = [item.problem for item in declared if item.problem]
-    values = Parameters(**{item.name: item.value for item in declared if not item.problem})
-    problems += values.problems()
-    if problems:
-        raise ParameterError('\n'.join(problems))
-    return values
-
-
-@dataclass(frozen=True)
-class _Declared:
-    name: str
-    value: Any = None
-    problem: str = ''
-
-
-def _declare_one(node: Node, field: dataclasses.Field[Any]) -> _Declared:
-    try:
-        parameter = node.declare_parameter(field.name, field.default, _descriptor(field))
-    except InvalidParameterTypeException as error:
-        hint = f'{error} (a number with a fraction is written 1.0, not 1)'
-        return _Declared(field.name, problem=hint)
-    except InvalidParameterValueException as error:
-        return _Declared(field.name, problem=str(error))
-    return _Declared(field.name, parameter.value)
-
-
-def _replaced(values: Parameters, changed: Sequence[Parameter[Any]]) -> Parameters:
-    names = {field.name for field in dataclasses.fields(values)}
-    ours: Mapping[str, Any] = {item.name: item.value for item in changed if item.name in names}
-    return dataclasses.replace(values, **ours)
-
-
-def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:
-    rule = _rule(field)
-    descriptor = ParameterDescriptor(description=rule.description, read_only=rule.read_only)
-    descriptor.additional_constraints = ', '.join(rule.choices)
-    if rule.minimum is None or rule.maximum is None:
-        return descriptor
-    if isinstance(field.default, float):
-        limits = FloatingPointRange(from_value=rule.minimum, to_value=rule.maximum)
-        descriptor.floating_point_range = [limits]
-    else:
-        whole = IntegerRange(from_value=int(rule.minimum), to_value=int(rule.maximum), step=1)
-        descriptor.integer_range = [whole]
-    return descriptor
-
-
-def _rule(field: dataclasses.Field[Any]) -> Rule:
+def rule_of(field: dataclasses.Field[Any]) -> Rule:
+    """Return the rule of a field of Parameters."""
     rule = field.metadata[_RULE]
     assert isinstance(rule, Rule)
     return rule

@@ -1,68 +1,55 @@
-"""The thread that answers images: take, convert, step, publish. No image can stop it."""
+"""The thread that answers images: take what the cameras sent, step all together, publish."""
 
 from __future__ import annotations
 
 import threading
-import traceback
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
 
-from stmask_ros.images import ImageError
-from stmask_ros.node.health import HealthMonitor
-from stmask_ros.node.mailbox import Letter, Mailbox
-from stmask_ros.node.messages import stamp_of
-from stmask_ros.node.outputs import Outputs
+from stmask_ros.node.answerer import DEACTIVATED, Answerer, CameraMessage, Line
+from stmask_ros.node.mailbox import Letter, Mailroom
 from stmask_ros.node.parameters import Parameters
-from stmask_ros.node.throttle import LogThrottle
-from stmask_ros.tracking.results import FrameResult
-from stmask_ros.tracking.stream import DuplicateImageError, Stream
+from stmask_ros.node.tracing import Tracer
+from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.tracking.stream import StreamInput, StreamOutput, process_together
 
-CameraMessage: TypeAlias = Image | CompressedImage
-Convert: TypeAlias = Callable[[CameraMessage], npt.NDArray[np.uint8]]
-
-DEACTIVATED = 'deactivated'
-DUPLICATE = 'repeated stamp'
+# By the index of the mailbox, of the line and of the answerer.
+Letters: TypeAlias = dict[int, Letter[CameraMessage]]
 
 
 class Worker:
-    """Answers the messages of a mailbox, one after the other, in a thread of its own."""
+    """Answers the letters of a mailroom, in a thread of its own."""
 
     def __init__(
         self,
         node: Node,
-        mailbox: Mailbox[CameraMessage],
-        convert: Convert,
-        stream: Stream,
-        outputs: Outputs,
-        health: HealthMonitor,
+        mailroom: Mailroom[CameraMessage],
+        lines: Sequence[Line],
+        segmenter: VideoSegmenter,
+        tracer: Tracer,
         parameters: Callable[[], Parameters],
     ) -> None:
         """
         Prepare; start() starts.
 
-        convert: turns a message into a BGR image, or raises ImageError.
-        parameters: returns the values in force, asked anew for every image.
+        lines: one for each mailbox of the mailroom.
+        parameters: returns the values in force, asked anew for every step.
         """
         self._node = node
-        self._mailbox = mailbox
-        self._convert = convert
-        self._stream = stream
-        self._outputs = outputs
-        self._health = health
+        self._mailroom = mailroom
+        self._answerers = [Answerer(node, line, tracer, self._stopped) for line in lines]
+        self._segmenter = segmenter
         self._parameters = parameters
-        self._log = LogThrottle(node.get_logger())
         self._stopping = threading.Event()
         # A step can take seconds and cannot be interrupted: it must not hold up the process's end.
         self._thread = threading.Thread(target=self._run, name='segmenter', daemon=True)
 
     def start(self) -> None:
         """Start answering."""
-        self._mailbox.open()
+        self._mailroom.open()
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -70,91 +57,57 @@ class Worker:
         Stop answering: what waits is dropped, and so is what is in work.
 
         Returns whether the thread ended within `timeout` [s]; if not, it ends with its step, and
-        its result is dropped.
+        its results are dropped.
         """
         self._stopping.set()
-        self._mailbox.close(DEACTIVATED)
+        self._mailroom.close(DEACTIVATED)
         self._thread.join(timeout)
         return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stopped():
-            letter = self._mailbox.take()
-            if letter is not None:
-                self._answer(letter)
 
     def _stopped(self) -> bool:
         return self._stopping.is_set() or not self._node.context.ok()
 
-    def _answer(self, letter: Letter[CameraMessage]) -> None:
-        stage = 'conversion failed'
-        parameters = self._parameters()
-        try:
-            image = self._convert(letter.message)
-            stage = 'segmentation failed'
-            result = self._segment(letter.message, image, parameters)
-            if self._stopped():
-                self._mailbox.drop(DEACTIVATED)
-                return
-            stage = 'publishing failed'
-            self._publish(letter, result, parameters)
-        except DuplicateImageError as error:
-            self._mailbox.drop(DUPLICATE)
-            self._log.info(DUPLICATE, f'image dropped: {error}')
-        except ImageError as error:
-            self._mailbox.drop(error.reason)
-            self._health.failed(str(error))
-            self._log.warning(error.reason, f'image dropped: {error}')
-        except Exception as error:
-            self._fail(stage, error)
-        else:
-            self._mailbox.finish()
-            self._show(letter.message, image, result)
+    def _run(self) -> None:
+        while not self._stopped():
+            parameters = self._parameters()
+            letters = self._mailroom.take(self._most(parameters), parameters.batch_wait)
+            if letters:
+                self._answer(letters, self._parameters())
 
-    def _segment(
-        self, message: CameraMessage, image: npt.NDArray[np.uint8], parameters: Parameters
-    ) -> FrameResult:
-        stamp = stamp_of(message.header)
-        if stamp == 0:
-            self._log.info('no stamp', (
-                'the images carry no stamp: time jumps and repeated images go unnoticed'
-            ))
-        output = self._stream.process(
-            image, stamp, tracker=parameters.tracker(), max_gap=parameters.max_gap
-        )
-        if output.interruption:
-            self._log.warning('new epoch', (
-                f'epoch {output.result.epoch} begins, track ids start again: {output.interruption}'
-            ))
-        return output.result
+    def _most(self, parameters: Parameters) -> int:
+        """Return how many images may share a step."""
+        if parameters.max_batch:
+            return parameters.max_batch
+        # On a CPU they would only wait for each other: their steps run one after the other.
+        return 1 if self._segmenter.device.type == 'cpu' else len(self._answerers)
 
-    def _publish(
-        self, letter: Letter[CameraMessage], result: FrameResult, parameters: Parameters
-    ) -> None:
-        header = letter.message.header
-        since_receipt = self._outputs.publish_instances(
-            result, header, letter.skipped, letter.received_ns, parameters
-        )
-        stamp = stamp_of(header)
-        since_stamp = self._node.get_clock().now().nanoseconds - stamp if stamp else None
-        self._health.processed(since_receipt, since_stamp, len(result), result.epoch)
-
-    def _fail(self, stage: str, error: Exception) -> None:
-        # Whatever goes wrong while the node shuts down is the shutdown's doing.
+    def _answer(self, letters: Letters, parameters: Parameters) -> None:
+        inputs = {
+            index: admitted for index, letter in letters.items()
+            if (admitted := self._answerers[index].admit(letter, parameters.max_gap)) is not None
+        }
+        outcomes = self._step(letters, inputs, parameters) if inputs else {}
         if self._stopped():
-            self._mailbox.drop(DEACTIVATED)
+            for index in inputs:
+                self._answerers[index].abandon()
             return
-        self._mailbox.drop(stage)
-        self._health.failed(f'{stage}: {error}')
-        self._log.error(stage, f'image dropped, {stage}:\n{traceback.format_exc()}')
+        results = {
+            index: self._answerers[index].answer(letters[index], outcome, parameters)
+            for index, outcome in outcomes.items()
+        }
+        # Nobody's instances wait for somebody's pictures.
+        for index, result in results.items():
+            if result is not None:
+                self._answerers[index].show(letters[index], inputs[index].image, result)
 
-    def _show(
-        self, message: CameraMessage, image: npt.NDArray[np.uint8], result: FrameResult
-    ) -> None:
-        """Publish the pictures. The image is answered already: failing here costs them alone."""
-        try:
-            self._outputs.publish_pictures(result, image, message.header)
-        except Exception:
-            if not self._stopped():
-                self._health.picture_failed()
-                self._log.error('pictures', f'no overlay drawn:\n{traceback.format_exc()}')
+    def _step(
+        self, letters: Letters, inputs: dict[int, StreamInput], parameters: Parameters
+    ) -> dict[int, StreamOutput | Exception]:
+        begin = time.monotonic_ns()
+        outcomes = process_together(
+            self._segmenter, list(inputs.values()), parameters.tracker()
+        )
+        end = time.monotonic_ns()
+        for index in inputs:
+            self._answerers[index].note('step', letters[index], begin, end, batch=len(inputs))
+        return dict(zip(inputs, outcomes, strict=True))

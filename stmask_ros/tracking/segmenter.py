@@ -62,6 +62,7 @@ class VideoSegmenter:
         self.tracker = tracker
         self.class_names = model.description.classes
         self.model_name = f'{model.description.name}@{model.digest[:12]}'
+        self.model_sha256 = model.digest
         self.freshly_initialised = model.freshly_initialised
         self._geometry = Geometry.of(self.network.config)
 

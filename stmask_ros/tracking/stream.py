@@ -1,9 +1,9 @@
-"""One image stream: the state between steps, and when it starts afresh. No ROS, no threads."""
+"""Image streams: their states between steps, and when one starts afresh. No ROS, no threads."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,30 @@ import numpy.typing as npt
 
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
-from stmask_ros.tracking.time_guard import LastImage, Verdict, judge
-from stmask_ros.tracking.tracks import TrackerConfig
+from stmask_ros.tracking.time_guard import Judgement, LastImage, Verdict, judge
+from stmask_ros.tracking.tracks import StreamState, TrackerConfig
 
 _FAILURES_BEFORE_RESET = 3
 
 
 class DuplicateImageError(Exception):
     """The image's stamp was processed already."""
+
+
+@dataclass(frozen=True)
+class StreamInput:
+    """
+    An image that its stream has admitted, ready for a step.
+
+    image: uint8 BGR [H, W, 3]. stamp: of the image [ns], 0 if it has none.
+    state: what it continues. judgement: on its stamp and size.
+    """
+
+    stream: Stream
+    image: npt.NDArray[np.uint8]
+    stamp: int
+    state: StreamState
+    judgement: Judgement
 
 
 @dataclass(frozen=True)
@@ -34,12 +50,13 @@ class StreamOutput:
 
 
 class Stream:
-    """Feeds the images of one camera to a segmenter, in the epoch they belong to."""
+    """The images of one camera, in the epochs they belong to."""
 
     def __init__(self, segmenter: VideoSegmenter, next_epoch: Callable[[], int]) -> None:
         """
         Start in a new epoch.
 
+        segmenter: the one that will process the images.
         next_epoch: returns an epoch higher than all it returned before.
         """
         self._segmenter = segmenter
@@ -62,12 +79,24 @@ class Stream:
         self, image: npt.NDArray[np.uint8], stamp: int, *, tracker: TrackerConfig, max_gap: float
     ) -> StreamOutput:
         """
-        Segment and track one BGR image uint8 [H, W, 3].
+        Admit one image and process it alone; see admit() and process_together().
 
-        stamp: of the image [ns], 0 if it has none.
-        tracker: rules in force from this image on. max_gap: see time_guard.judge().
-        Raises DuplicateImageError if its stamp was processed already, and whatever the segmenter
-        raises. A failed image leaves no trace, except that several in a row start a new epoch.
+        Raises DuplicateImageError, and whatever the segmenter raises.
+        """
+        admitted = self.admit(image, stamp, max_gap)
+        (outcome,) = process_together(self._segmenter, [admitted], tracker)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def admit(
+        self, image: npt.NDArray[np.uint8], stamp: int, max_gap: float
+    ) -> StreamInput:
+        """
+        Take in one BGR image uint8 [H, W, 3], starting a new epoch where it begins one.
+
+        stamp: of the image [ns], 0 if it has none. max_gap: see time_guard.judge().
+        Raises DuplicateImageError if its stamp was processed already.
         """
         if self._reset.is_set():
             self._reset.clear()
@@ -77,22 +106,56 @@ class Stream:
             raise DuplicateImageError(judgement.reason)
         if judgement.verdict is Verdict.NEW_EPOCH:
             self._start_afresh()
-        self._segmenter.tracker = tracker
-        try:
-            results, states = self._segmenter.step([image], [self._state], [stamp])
-        except Exception:
-            self._count_failure()
-            raise
+        return StreamInput(self, image, stamp, self._state, judgement)
+
+    def succeed(self, admitted: StreamInput, state: StreamState) -> None:
+        """Go on from the state after an admitted image."""
         self._failures = 0
-        self._last, self._state = judgement.last, states[0]
-        return StreamOutput(results[0], judgement.reason)
+        self._last, self._state = admitted.judgement.last, state
+
+    def fail(self) -> None:
+        """Forget an admitted image that no step could process; several in a row are a reset."""
+        # A state that every step fails on would never let go: give it up.
+        self._failures += 1
+        if self._failures % _FAILURES_BEFORE_RESET == 0:
+            self.reset()
 
     def _start_afresh(self) -> None:
         self._last = LastImage()
         self._state = self._segmenter.initial_state(self._next_epoch())
 
-    def _count_failure(self) -> None:
-        # A state that every step fails on would never let go: give it up.
-        self._failures += 1
-        if self._failures % _FAILURES_BEFORE_RESET == 0:
-            self.reset()
+
+def process_together(
+    segmenter: VideoSegmenter, inputs: Sequence[StreamInput], tracker: TrackerConfig
+) -> list[StreamOutput | Exception]:
+    """
+    Segment and track one image of each of several streams, in one step.
+
+    tracker: rules in force from these images on.
+    Returns for each image its result or, in its place, the exception that it alone leads to: if
+    the step of all fails, each image gets one of its own. An image that failed leaves no trace.
+    """
+    segmenter.tracker = tracker
+    try:
+        return _step(segmenter, inputs)
+    except Exception as error:
+        if len(inputs) > 1:
+            return [process_together(segmenter, [item], tracker)[0] for item in inputs]
+        inputs[0].stream.fail()
+        return [error]
+
+
+def _step(
+    segmenter: VideoSegmenter, inputs: Sequence[StreamInput]
+) -> list[StreamOutput | Exception]:
+    results, states = segmenter.step(
+        [item.image for item in inputs],
+        [item.state for item in inputs],
+        [item.stamp for item in inputs],
+    )
+    for item, state in zip(inputs, states, strict=True):
+        item.stream.succeed(item, state)
+    return [
+        StreamOutput(result, item.judgement.reason)
+        for item, result in zip(inputs, results, strict=True)
+    ]

@@ -1,13 +1,21 @@
-"""The mailbox keeps the newest message and loses no count."""
+"""A mailbox keeps the newest message and loses no count; a mailroom hands out many at once."""
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stmask_ros.node.mailbox import REPLACED, Letter, Mailbox
+from stmask_ros.node.mailbox import REPLACED, Letter, Mailbox, Mailroom
+
+
+def _one_box() -> tuple[Mailroom[Any], Mailbox[Any]]:
+    room: Mailroom[Any] = Mailroom(1)
+    return room, room.boxes[0]
 
 
 def _balanced(box: Mailbox[int]) -> bool:
@@ -18,37 +26,34 @@ def _balanced(box: Mailbox[int]) -> bool:
 
 def test_the_newest_message_wins() -> None:
     """Two messages before a take: the first is dropped, and the second knows of it."""
-    box: Mailbox[str] = Mailbox()
+    room, box = _one_box()
     box.put('old', 1)
     box.put('new', 2)
-    letter = box.take()
-    assert letter is not None
-    assert (letter.message, letter.received_ns, letter.skipped) == ('new', 2, 1)
+    assert room.take() == {0: Letter('new', number=2, received_ns=2, skipped=1)}
     assert box.counts().dropped == {REPLACED: 1}
 
 
 def test_a_closed_mailbox_wakes_its_worker_and_drops_what_waits() -> None:
     """close() ends a waiting take(), and open() makes the box usable again."""
-    box: Mailbox[int] = Mailbox()
+    room, box = _one_box()
     taken: list[object] = []
-    worker = threading.Thread(target=lambda: taken.append(box.take()))
+    worker = threading.Thread(target=lambda: taken.append(room.take()))
     worker.start()
-    box.close('deactivated')
+    room.close('deactivated')
     worker.join(10)
-    assert taken == [None]
+    assert taken == [{}]
     box.put(1, 0)
-    box.close('deactivated')
+    room.close('deactivated')
     assert box.counts().dropped == {'deactivated': 1}
-    box.open()
+    room.open()
     box.put(2, 0)
-    letter = box.take()
-    assert letter is not None and letter.message == 2
+    assert room.take()[0].message == 2
 
 
 @given(st.lists(st.sampled_from(['put', 'refuse', 'take', 'finish', 'drop'])))
 def test_every_message_is_accounted_for(actions: list[str]) -> None:
     """`skipped` is how many arrived between two finished messages, and the counts balance."""
-    box: Mailbox[int] = Mailbox()
+    room, box = _one_box()
     arrivals = finished = 0
     letter: Letter[int] | None = None
     for action in actions:
@@ -59,8 +64,9 @@ def test_every_message_is_accounted_for(actions: list[str]) -> None:
         elif action == 'refuse':
             box.refuse('disabled')
         elif action == 'take' and letter is None and box.counts().waiting:
-            letter = box.take()
-            assert letter is not None and letter.skipped == letter.message - finished - 1
+            letter = room.take()[0]
+            assert letter.number == letter.message
+            assert letter.skipped == letter.message - finished - 1
         elif action == 'finish' and letter is not None:
             box.finish()
             finished, letter = letter.message, None
@@ -73,16 +79,16 @@ def test_every_message_is_accounted_for(actions: list[str]) -> None:
 
 def test_counts_balance_at_any_instant_of_an_overload() -> None:
     """One thread floods, one works: the sums hold in every snapshot, and at the end."""
-    box: Mailbox[int] = Mailbox()
+    room, box = _one_box()
     last = 20_000
     skipped = []
     reached_the_end = threading.Event()
 
     def work() -> None:
-        while (letter := box.take()) is not None:
-            skipped.append(letter.skipped)
+        while letters := room.take():
+            skipped.append(letters[0].skipped)
             box.finish()
-            if letter.message == last:
+            if letters[0].message == last:
                 reached_the_end.set()
 
     worker = threading.Thread(target=work)
@@ -92,8 +98,96 @@ def test_counts_balance_at_any_instant_of_an_overload() -> None:
         if number % 100 == 0:
             assert _balanced(box)
     assert reached_the_end.wait(30)
-    box.close('over')
+    room.close('over')
     worker.join(30)
     counts = box.counts()
     assert counts.processed + counts.dropped.get(REPLACED, 0) == counts.received == last
     assert sum(skipped) == counts.dropped.get(REPLACED, 0)
+
+
+def test_messages_of_several_cameras_are_taken_together() -> None:
+    """All that wait come at once, under their mailbox's index, the longest waiting first."""
+    room: Mailroom[str] = Mailroom(4)
+    for index, name, received in [(2, 'c', 10), (0, 'a', 20), (2, 'newer c', 30)]:
+        room.boxes[index].put(name, received)
+    letters = room.take(most=4)
+    assert {index: letter.message for index, letter in letters.items()} == {2: 'newer c', 0: 'a'}
+    assert list(letters) == [2, 0]
+    assert room.boxes[1].counts().received == 0
+
+
+def test_a_fast_camera_does_not_shut_a_slow_one_out() -> None:
+    """With one image a step, each camera has its turn, however often another one sends."""
+    room: Mailroom[int] = Mailroom(3)
+    now = itertools.count(1)
+    turns = []
+    for index in range(3):
+        room.boxes[index].put(0, next(now))
+    for _ in range(30):
+        (index,) = room.take(most=1)
+        turns.append(index)
+        room.boxes[index].finish()
+        room.boxes[index].put(0, next(now))
+        for _ in range(5):  # camera 0 is much faster
+            room.boxes[0].put(0, next(now))
+    assert [turns.count(index) for index in range(3)] == [10, 10, 10]
+
+
+def _taken_meanwhile(room: Mailroom[int], patience: float) -> tuple[threading.Thread, list[Any]]:
+    taken: list[Any] = []
+    thread = threading.Thread(target=lambda: taken.append(room.take(2, patience)))
+    thread.start()
+    return thread, taken
+
+
+def test_an_image_waits_for_company_that_comes() -> None:
+    """A camera that sent something lately is waited for, and both images share a step."""
+    room: Mailroom[int] = Mailroom(2)
+    room.boxes[1].put(1, time.monotonic_ns())
+    room.take()
+    room.boxes[1].finish()
+    room.boxes[0].put(2, time.monotonic_ns())
+    thread, taken = _taken_meanwhile(room, patience=600.0)
+    room.boxes[1].put(3, time.monotonic_ns())
+    thread.join(30)
+    assert [{index: letter.message for index, letter in letters.items()} for letters in taken] == [
+        {0: 2, 1: 3}]
+
+
+def test_a_silent_camera_is_not_waited_for() -> None:
+    """One that never sent anything, was switched off, or fell silent costs no time."""
+    room: Mailroom[int] = Mailroom(4)
+    room.boxes[1].put(1, time.monotonic_ns() - 2_000_000_000)
+    room.boxes[2].put(1, time.monotonic_ns())
+    room.take(most=2)
+    room.boxes[2].refuse('disabled')
+    room.boxes[0].put(2, time.monotonic_ns())
+    assert list(room.take(4, patience=600.0)) == [0]  # or the test never ends
+
+
+def test_patience_has_an_end() -> None:
+    """An image goes alone once it has waited for batch_wait, also before it was asked for."""
+    room: Mailroom[int] = Mailroom(2)
+    room.boxes[1].put(1, time.monotonic_ns())
+    room.take()
+    now = time.monotonic_ns()
+    room.boxes[0].put(2, now)
+    assert list(room.take(2, patience=0.05)) == [0]
+    assert time.monotonic_ns() >= now + 50_000_000
+    room.boxes[1].put(3, time.monotonic_ns() - 600_000_000)
+    room.boxes[0].put(4, time.monotonic_ns() - 700_000_000)
+    room.take(1)
+    assert list(room.take(2, patience=0.5)) == [1]
+
+
+def test_closing_ends_the_wait_for_company() -> None:
+    """What waits for company is dropped when the worker is stopped."""
+    room: Mailroom[int] = Mailroom(2)
+    room.boxes[1].put(1, time.monotonic_ns())
+    room.take()
+    room.boxes[0].put(2, time.monotonic_ns())
+    thread, taken = _taken_meanwhile(room, patience=600.0)
+    room.close('deactivated')
+    thread.join(30)
+    assert taken == [{}]
+    assert room.boxes[0].counts().dropped == {'deactivated': 1}

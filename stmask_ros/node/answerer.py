@@ -1,0 +1,184 @@
+"""What happens to each image of one camera: converted, admitted, published, or dropped."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from stmask_ros.images import ImageError
+from stmask_ros.node.health import HealthMonitor
+from stmask_ros.node.mailbox import Letter, Mailbox
+from stmask_ros.node.messages import stamp_of
+from stmask_ros.node.outputs import Outputs
+from stmask_ros.node.parameters import Parameters
+from stmask_ros.node.throttle import LogThrottle
+from stmask_ros.node.tracing import Tracer
+from stmask_ros.tracking.results import FrameResult
+from stmask_ros.tracking.stream import DuplicateImageError, Stream, StreamInput, StreamOutput
+
+CameraMessage: TypeAlias = Image | CompressedImage
+Convert: TypeAlias = Callable[[CameraMessage], npt.NDArray[np.uint8]]
+
+DEACTIVATED = 'deactivated'
+DUPLICATE = 'repeated stamp'
+
+
+@dataclass(frozen=True)
+class Line:
+    """
+    The two ends between which a camera's images are answered, and the books in between.
+
+    name: of the camera; '' for the only one. convert: turns a message into a BGR image, or raises
+    ImageError.
+    """
+
+    name: str
+    mailbox: Mailbox[CameraMessage]
+    convert: Convert
+    stream: Stream
+    outputs: Outputs
+    health: HealthMonitor
+
+
+class Answerer:
+    """Answers one camera's images in the worker's thread. No image can make it raise."""
+
+    def __init__(
+        self, node: Node, line: Line, tracer: Tracer, stopped: Callable[[], bool]
+    ) -> None:
+        """Prepare; stopped: says whether the worker was told to stop."""
+        self._node = node
+        self._line = line
+        self._tracer = tracer
+        self._stopped = stopped
+        self._log = LogThrottle(node.get_logger())
+        self._of_camera = f' of {line.name}' if line.name else ''
+
+    def admit(self, letter: Letter[CameraMessage], max_gap: float) -> StreamInput | None:
+        """Return what a step needs of a letter; None if its image was dropped."""
+        stage = 'conversion failed'
+        stamp = stamp_of(letter.message.header)
+        if stamp == 0:
+            self._log.info('no stamp', (
+                f'the images{self._of_camera} carry no stamp: time jumps and repeated images go '
+                'unnoticed'
+            ))
+        try:
+            with self._timed('conversion', letter):
+                image = self._line.convert(letter.message)
+            stage = 'segmentation failed'
+            return self._line.stream.admit(image, stamp, max_gap)
+        except DuplicateImageError as error:
+            self._line.mailbox.drop(DUPLICATE)
+            self._log.info(DUPLICATE, f'image{self._of_camera} dropped: {error}')
+        except ImageError as error:
+            self._line.mailbox.drop(error.reason)
+            self._line.health.failed(str(error))
+            self._log.warning(error.reason, f'image{self._of_camera} dropped: {error}')
+        except Exception as error:
+            self._fail(stage, error)
+        return None
+
+    def answer(
+        self,
+        letter: Letter[CameraMessage],
+        outcome: StreamOutput | Exception,
+        parameters: Parameters,
+    ) -> FrameResult | None:
+        """Publish the outcome of a letter's step; None if its image was dropped after all."""
+        if isinstance(outcome, Exception):
+            self._fail('segmentation failed', outcome)
+            return None
+        if outcome.interruption:
+            self._log.warning('new epoch', (
+                f'epoch {outcome.result.epoch}{self._of_camera} begins, track ids start again: '
+                f'{outcome.interruption}'
+            ))
+        result = outcome.result
+        try:
+            with self._timed(
+                'publication', letter, epoch=result.epoch, sequence=result.sequence
+            ):
+                self._publish(letter, result, parameters)
+        except Exception as error:
+            self._fail('publishing failed', error)
+            return None
+        self._line.mailbox.finish()
+        return result
+
+    def show(
+        self,
+        letter: Letter[CameraMessage],
+        image: npt.NDArray[np.uint8],
+        result: FrameResult,
+    ) -> None:
+        """Publish the pictures. The image is answered already: failing here costs them alone."""
+        try:
+            if self._line.outputs.has_viewers():
+                with self._timed('pictures', letter):
+                    self._line.outputs.publish_pictures(result, image, letter.message.header)
+        except Exception:
+            if not self._stopped():
+                self._line.health.picture_failed()
+                self._log.error('pictures', (
+                    f'no overlay{self._of_camera} drawn:\n{traceback.format_exc()}'
+                ))
+
+    def note(
+        self,
+        stage: str,
+        letter: Letter[CameraMessage],
+        begin_ns: int,
+        end_ns: int,
+        **details: int,
+    ) -> None:
+        """Note when a letter was in a stage of the work [ns, steady clock], for the trace."""
+        self._line.health.took(stage, end_ns - begin_ns)
+        stamp = stamp_of(letter.message.header)
+        self._tracer.span(stage, begin_ns, end_ns, {
+            'camera': self._line.name, 'stamp': stamp, 'image': letter.number, **details,
+        })
+
+    def abandon(self) -> None:
+        """Drop an image whose step ended after the worker was told to stop."""
+        self._line.mailbox.drop(DEACTIVATED)
+
+    @contextmanager
+    def _timed(
+        self, stage: str, letter: Letter[CameraMessage], **details: int
+    ) -> Iterator[None]:
+        begin = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.note(stage, letter, begin, time.monotonic_ns(), **details)
+
+    def _publish(
+        self, letter: Letter[CameraMessage], result: FrameResult, parameters: Parameters
+    ) -> None:
+        header = letter.message.header
+        since_receipt = self._line.outputs.publish_instances(
+            result, header, letter.skipped, letter.received_ns, parameters
+        )
+        stamp = stamp_of(header)
+        since_stamp = self._node.get_clock().now().nanoseconds - stamp if stamp else None
+        self._line.health.processed(since_receipt, since_stamp, len(result), result.epoch)
+
+    def _fail(self, stage: str, error: Exception) -> None:
+        # Whatever goes wrong while the node shuts down is the shutdown's doing.
+        if self._stopped():
+            self.abandon()
+            return
+        self._line.mailbox.drop(stage)
+        self._line.health.failed(f'{stage}: {error}')
+        details = ''.join(traceback.format_exception(error))
+        self._log.error(stage, f'image{self._of_camera} dropped, {stage}:\n{details}')

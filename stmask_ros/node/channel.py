@@ -1,0 +1,136 @@
+"""One camera's part of the node: its topics in and out, its mailbox, stream and health."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from stmask_ros.images import compressed_to_bgr, to_bgr
+from stmask_ros.node.answerer import CameraMessage, Line
+from stmask_ros.node.diagnostics import CameraSituation, NodeSituation, Reporter
+from stmask_ros.node.health import HealthMonitor
+from stmask_ros.node.mailbox import Mailbox
+from stmask_ros.node.messages import stamp_of
+from stmask_ros.node.outputs import Outputs
+from stmask_ros.node.qos_advice import QosAdviser
+from stmask_ros.node.tracing import Tracer
+from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.tracking.stream import Stream
+
+
+class Channel:
+    """
+    What belongs to one camera.
+
+    advertise() makes its topics, begin() a stream, connect() receives images; withdraw() and
+    disconnect() undo them.
+    prefix: comes before the names of its topics and services.
+    enabled: while False, images are dropped and counted.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        mailbox: Mailbox[CameraMessage],
+        tracer: Tracer,
+        compressed: bool,
+    ) -> None:
+        """
+        Prepare.
+
+        name: of the camera; '' for the only one, whose topics have no prefix.
+        mailbox: where received images go. compressed: whether to receive compressed ones.
+        """
+        self.prefix = f'{name}/' if name else ''
+        self.enabled = True
+        self._node = node
+        self._name = name
+        self._mailbox = mailbox
+        self._tracer = tracer
+        self._compressed = compressed
+        # Remapping the topic of the raw images moves that of the compressed ones along with it.
+        base = node.resolve_topic_name(f'{self.prefix}image')
+        self._topic = f'{base}/compressed' if compressed else base
+        self._next_epoch = itertools.count(1).__next__
+        self._health = HealthMonitor()
+        self._reporter = Reporter(time.monotonic())
+        self._outputs: Outputs | None = None
+        self._stream: Stream | None = None
+        self._subscription: Subscription[CameraMessage] | None = None
+
+    def advertise(self, segmenter: VideoSegmenter) -> None:
+        """Make the topics for the results of a segmenter."""
+        self._outputs = Outputs(self._node, segmenter, self.prefix)
+
+    def withdraw(self) -> None:
+        """Take the topics back, if they are there."""
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = None
+
+    def begin(self, segmenter: VideoSegmenter) -> Line:
+        """Begin a stream in a new epoch, and return what a worker needs to answer its images."""
+        assert self._outputs is not None
+        self._stream = Stream(segmenter, self._next_epoch)
+        convert = compressed_to_bgr if self._compressed else to_bgr
+        return Line(
+            self._name, self._mailbox, convert, self._stream, self._outputs, self._health
+        )
+
+    def connect(self) -> None:
+        """Receive images from now on."""
+        # rclpy writes the overrides into the profile it is given.
+        profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        adviser = QosAdviser(self._node, self._topic, profile)
+        self._subscription = self._node.create_subscription(
+            CompressedImage if self._compressed else Image, self._topic, self._on_image, profile,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=adviser.on_event),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._node.get_logger().info(f'waiting for images on {self._subscription.topic_name}')
+
+    def disconnect(self) -> None:
+        """Receive nothing any more, and forget the stream."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = self._stream = None
+
+    def reset(self) -> bool:
+        """Let the next image start a new epoch; False if there is no stream."""
+        if self._stream is None:
+            return False
+        self._stream.reset()
+        return True
+
+    def report(self, situation: NodeSituation, now: float) -> DiagnosticStatus:
+        """Return the camera's part of a diagnostic report at `now` [s, steady clock]."""
+        subscription = self._subscription
+        topic = subscription.topic_name if subscription else self._topic
+        camera = CameraSituation(
+            name=self._name or 'segmenter',
+            enabled=self.enabled,
+            topic=topic,
+            publishers=self._node.count_publishers(topic),
+            counts=self._mailbox.counts(),
+            health=self._health.snapshot(),
+        )
+        return self._reporter.report(situation, camera, now)
+
+    def _on_image(self, message: CameraMessage) -> None:
+        received = time.monotonic_ns()
+        if self.enabled:
+            self._mailbox.put(message, received)
+        else:
+            self._mailbox.refuse('disabled')
+        self._tracer.span('receipt', received, time.monotonic_ns(), {
+            'camera': self._name, 'stamp': stamp_of(message.header),
+        })

@@ -1,0 +1,153 @@
+"""How the node tells of itself on /diagnostics: one status a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from stmask_ros.node.health import Health, Percentiles
+from stmask_ros.node.mailbox import REPLACED, Counts
+
+_FAILURES_IN_A_ROW = 3
+_SILENCE = 2.0
+
+
+@dataclass(frozen=True)
+class NodeSituation:
+    """
+    What a diagnostic report tells of the node.
+
+    name: of the node, resolved. state: of the lifecycle ('active', ...).
+    failure: why it could not be configured, or empty.
+    model, sha256, device: empty until configured. notices: standing warnings, such as weights
+    that are not trained. trace: the trace file; empty if none is written.
+    """
+
+    name: str
+    state: str
+    failure: str
+    model: str
+    sha256: str
+    device: str
+    notices: Sequence[str]
+    trace: str
+
+
+@dataclass(frozen=True)
+class CameraSituation:
+    """
+    What a diagnostic report tells of a camera.
+
+    topic: what images are received on, resolved. publishers: how many publish there.
+    """
+
+    name: str
+    enabled: bool
+    topic: str
+    publishers: int
+    counts: Counts
+    health: Health
+
+
+@dataclass(frozen=True)
+class _Moment:
+    time: float
+    received: int
+    processed: int
+    received_at: float
+
+
+class Reporter:
+    """Turns the situations of a camera into statuses; remembers the one before, for the rates."""
+
+    def __init__(self, now: float) -> None:
+        """Start at `now` [s, steady clock]."""
+        self._before = _Moment(now, 0, 0, now)
+
+    def report(
+        self, node: NodeSituation, camera: CameraSituation, now: float
+    ) -> DiagnosticStatus:
+        """Return the status of a camera at `now` [s, steady clock]."""
+        counts, before = camera.counts, self._before
+        arrived = counts.received > before.received or node.state != 'active'
+        moment = _Moment(
+            now, counts.received, counts.processed, now if arrived else before.received_at
+        )
+        self._before = moment
+        elapsed = max(now - before.time, 1e-3)
+        rates = [
+            ('rate in [Hz]', f'{(moment.received - before.received) / elapsed:.1f}'),
+            ('rate out [Hz]', f'{(moment.processed - before.processed) / elapsed:.1f}'),
+        ]
+        level, message = _verdict(node, camera, now - moment.received_at)
+        status = DiagnosticStatus(
+            level=level, name=f'{node.name}: {camera.name}', message=message,
+            hardware_id=camera.topic,
+        )
+        status.values = [
+            KeyValue(key=key, value=value)
+            for key, value in _node_facts(node) + _camera_facts(camera) + rates
+        ]
+        return status
+
+
+def _verdict(
+    node: NodeSituation, camera: CameraSituation, silence: float
+) -> tuple[bytes, str]:
+    """Return the level and the one thing that matters most. silence: without images [s]."""
+    health = camera.health
+    if node.failure:
+        return DiagnosticStatus.ERROR, node.failure
+    if health.failures_in_a_row >= _FAILURES_IN_A_ROW:
+        return DiagnosticStatus.ERROR, (
+            f'the last {health.failures_in_a_row} images could not be processed: '
+            f'{health.last_failure}'
+        )
+    if node.state == 'active' and camera.enabled and silence > _SILENCE:
+        return DiagnosticStatus.WARN, (
+            f'no image for {silence:.0f} s on {camera.topic}, '
+            f'which has {camera.publishers} publishers'
+        )
+    if node.notices:
+        return DiagnosticStatus.WARN, '; '.join(node.notices)
+    if not camera.enabled:
+        return DiagnosticStatus.OK, f'{node.state}, disabled by ~/set_enabled'
+    return DiagnosticStatus.OK, node.state
+
+
+def _node_facts(node: NodeSituation) -> list[tuple[str, str]]:
+    return [
+        ('state', node.state),
+        ('model', node.model),
+        ('model sha256', node.sha256),
+        ('device', node.device),
+        ('trace', node.trace or 'off'),
+    ]
+
+
+def _camera_facts(camera: CameraSituation) -> list[tuple[str, str]]:
+    counts, health = camera.counts, camera.health
+    # Dropping what the network has no time for is normal, and its count is always there.
+    reasons = {REPLACED: 0} | dict(counts.dropped)
+    return [
+        ('enabled', str(camera.enabled)),
+        ('epoch', str(health.epoch)),
+        ('live tracks', str(health.tracks)),
+        ('images received', str(counts.received)),
+        ('images processed', str(counts.processed)),
+        ('images waiting or in work', str(counts.waiting + counts.in_flight)),
+        ('images dropped', str(sum(counts.dropped.values()))),
+        ('pictures failed', str(health.picture_failures)),
+        *((f'dropped: {reason}', str(count)) for reason, count in sorted(reasons.items())),
+        *((f'{what}, p50 / p95 / p99 [ms]', str(time)) for what, time in _times(health)),
+    ]
+
+
+def _times(health: Health) -> list[tuple[str, Percentiles]]:
+    latencies = [
+        ('latency from receipt', health.from_receipt), ('latency from stamp', health.from_stamp)
+    ]
+    known = [(what, time) for what, time in latencies if time is not None]
+    return known + [(f'time in {stage}', time) for stage, time in health.stages.items()]
