@@ -134,10 +134,11 @@ class Mailbox(Generic[Message]):
         skipped = self._dropped_before_taken - self._dropped_before_finished
         return Letter(waiting.message, waiting.number, waiting.received_ns, skipped)
 
-    def _is_expected(self, now_ns: int) -> bool:
-        """Say whether another message may well come soon."""
-        last = self._last_received_ns
-        return self._waiting is None and last is not None and now_ns - last < _SILENCE
+    def _expected_until(self) -> int:
+        """Return until when another message may well come [ns]; 0 if none is to come."""
+        if self._waiting is not None or self._last_received_ns is None:
+            return 0
+        return self._last_received_ns + _SILENCE
 
     def _drop_waiting(self, reason: str) -> None:
         if self._waiting is not None:
@@ -201,8 +202,9 @@ class Mailroom(Generic[Message]):
     def _wait_for_company(self, most: int, patience_ns: int) -> None:
         """Wait until enough letters are there, none is expected any more, or it is too late."""
         while self._open and 0 < len(since := self._since()) < most:
-            now = time.monotonic_ns()
-            left = min(since.values()) + patience_ns - now
-            if left <= 0 or not any(box._is_expected(now) for box in self.boxes):
+            too_late = min(since.values()) + patience_ns
+            expected_until = max(box._expected_until() for box in self.boxes)
+            left = min(too_late, expected_until) - time.monotonic_ns()
+            if left <= 0:
                 return
             self._changed.wait(left * 1e-9)
