@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -18,18 +19,21 @@ RCLError = rclpy_implementation.RCLError
 _EXIT_TIMEOUT = 0.5
 
 
-def run(arguments: list[str] | None = None) -> int:
+def run(arguments: list[str] | None, on_signals_handled: Callable[[], None]) -> int:
     """
     Run a segmenter node until it is told to stop.
 
-    arguments: of the command line; those of this process if None. Returns the exit code: 0 after
-    a signal, 1 if ROS or the parameters did not let it start or an automatic start failed.
+    arguments: of the command line; those of this process if None.
+    on_signals_handled: called as soon as ROS handles signals.
+    Returns the exit code: 0 after a signal, 1 if ROS or the parameters did not let it start or an
+    automatic start failed.
     """
     transport = use_large_message_profile()
     try:
         rclpy.init(args=arguments)
     except RCLError as error:
         return _refuse(error)
+    on_signals_handled()
     node: SegmenterNode | None = None
     try:
         node = SegmenterNode()

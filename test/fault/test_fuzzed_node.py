@@ -33,26 +33,30 @@ MEMORY_LIMIT = 512 * 2**20
 Message = Image | CompressedImage
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def start() -> Iterator[Callable[[str], SegmenterProcess]]:
-    """Return a function that starts an active node for raw or compressed images."""
-    running = []
+    """Return a function that returns the active node for raw or compressed images."""
+    running: dict[str, SegmenterProcess] = {}
 
     def _start(transport: str) -> SegmenterProcess:
-        name = f'fuzzed_{transport}'
-        topic = f'/{name}/camera' + ('/compressed' if transport == 'compressed' else '')
-        node = SegmenterProcess(
-            name, '-p', 'autostart:=true', '-p', f'model:={SMALL}', '-p', 'torch_threads:=1',
-            '-p', f'image_transport:={transport}',
-            '-p', f'qos_overrides.{topic}.subscription.reliability:=reliable',
-            '-p', f'qos_overrides.{topic}.subscription.depth:=200')
-        running.append(node)
-        node.warm_up(GOOD[transport])
-        return node
+        if transport not in running:
+            running[transport] = node = _node(transport)
+            node.warm_up(GOOD[transport])
+        return running[transport]
 
     yield _start
-    for node in running:
+    for node in running.values():
         node.close()
+
+
+def _node(transport: str) -> SegmenterProcess:
+    name = f'fuzzed_{transport}'
+    topic = f'/{name}/camera' + ('/compressed' if transport == 'compressed' else '')
+    return SegmenterProcess(
+        name, '-p', 'autostart:=true', '-p', f'model:={SMALL}', '-p', 'torch_threads:=1',
+        '-p', 'diagnostics_period:=0.05', '-p', f'image_transport:={transport}',
+        '-p', f'qos_overrides.{topic}.subscription.reliability:=reliable',
+        '-p', f'qos_overrides.{topic}.subscription.depth:=200')
 
 
 def jpeg(stamp_ms: int) -> CompressedImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,7 +42,8 @@ def process(fault: Fault) -> Iterator[SegmenterProcess]:
         '-p', 'diagnostics_period:=0.05',
         '-p', f'qos_overrides.{TOPIC}.subscription.reliability:=reliable',
         '-p', f'qos_overrides.{TOPIC}.subscription.depth:=200',
-        program=[str(HERE / 'faulty_segmenter.py')], env=fault.environment(), cwd=HERE.parents[1])
+        command=[sys.executable, str(HERE / 'faulty_segmenter.py')], env=fault.environment(),
+        cwd=HERE.parents[1])
     try:
         segmenter.activate()
         yield segmenter

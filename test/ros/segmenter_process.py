@@ -30,7 +30,7 @@ from stmask_ros.msg import TrackedInstanceArray
 HEIGHT, WIDTH = 120, 160
 DEADLINE = 120.0
 LOST_ANSWER = 20.0
-PROGRAM = ('-m', 'stmask_ros.node.segmenter_node')
+COMMAND = (sys.executable, '-m', 'stmask_ros.node.segmenter_node')
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
@@ -79,18 +79,18 @@ class SegmenterProcess:
     """A running node, its log, and everything it publishes."""
 
     def __init__(
-        self, name: str, *arguments: str, program: Sequence[str] = PROGRAM, **process: Any
+        self, name: str, *arguments: str, command: Sequence[str] = COMMAND, **process: Any
     ) -> None:
         """
         Start the node under a name, with ROS arguments, and connect a client to it.
 
-        program: what Python is started with. process: other arguments of Popen.
+        command: what is started. process: other arguments of Popen.
         """
         self.name = name
         self._folder = tempfile.TemporaryDirectory(prefix=f'{name}-')
         self._log = Path(self._folder.name) / 'log'
         self.process = subprocess.Popen(
-            [sys.executable, *program, '--ros-args',
+            [*command, '--ros-args',
              '-r', f'__node:={name}', '-r', f'image:=/{name}/camera',
              '-p', 'diagnostics_period:=0.1', *arguments],
             **{'stdout': self._log.open('w'), 'stderr': subprocess.STDOUT} | process,
@@ -116,7 +116,7 @@ class SegmenterProcess:
                 self.status = status
 
     def close(self) -> None:
-        """End the process, if it still runs, and the client."""
+        """End the process, if it still runs, and the client; a second time it does nothing."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -125,7 +125,7 @@ class SegmenterProcess:
                 self.process.kill()
                 self.process.wait()
         self.client.destroy_node()
-        rclpy.shutdown(context=self.context)
+        rclpy.try_shutdown(context=self.context)
         self._folder.cleanup()
 
     def log(self) -> str:
@@ -248,6 +248,24 @@ class SegmenterProcess:
         self.spin_until(lambda: len(self.outputs) > before, 'an answer')
         assert len(self.outputs) == before + 1
         return self.outputs[-1]
+
+    def answer_to(self, message: Image) -> TrackedInstanceArray:
+        """
+        Send an image, again if it was lost, and return its answer.
+
+        Answers to images sent before may come first; a second copy is dropped for its stamp.
+        """
+        for _ in range(int(DEADLINE)):
+            self.images.publish(message)
+            end = time.monotonic() + 1.0
+            self.spin_until(
+                lambda end=end: time.monotonic() > end or self._is_answered(message), 'an answer')
+            if self._is_answered(message):
+                return self.outputs[-1]
+        raise AssertionError(f'no answer\n{self.log()}')
+
+    def _is_answered(self, message: Image) -> bool:
+        return bool(self.outputs) and self.outputs[-1].header == message.header
 
     def facts(self) -> dict[str, str]:
         """Return the values of the next two diagnostic reports: none older than this call."""

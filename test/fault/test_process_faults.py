@@ -1,0 +1,173 @@
+"""
+The node's process is told to end, killed, stopped, or cannot write: it ends cleanly or goes on.
+
+Signals at 1 random point each; with --long at 20.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from segmenter_process import COMMAND, SegmenterProcess, image
+
+SMALL = Path(__file__).with_name('small.yaml')
+ARGUMENTS = ('-p', 'autostart:=true', '-p', f'model:={SMALL}', '-p', 'torch_threads:=1')
+
+# What the node promises is 2 s, and the measured times are printed. A shared machine may not run
+# a process for longer than that: only what is far beyond it fails.
+END = 20.0
+
+Start = Callable[..., SegmenterProcess]
+Note = Callable[[str, object], None]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts a node and ends it after the test."""
+    running: list[SegmenterProcess] = []
+
+    def _start(name: str, **process: object) -> SegmenterProcess:
+        running.append(SegmenterProcess(name, *ARGUMENTS, **process))
+        return running[-1]
+
+    yield _start
+    for process in running:
+        process.close()
+
+
+def wait_for_handler(segmenter: SegmenterProcess, number: int) -> None:
+    """Wait until Python has read the first lines of ours, in which a handler is installed."""
+    status = Path(f'/proc/{segmenter.process.pid}/status')
+
+    def is_installed() -> bool:
+        caught = re.search(r'SigCgt:\s+(\w+)', status.read_text())
+        return caught is not None and bool(int(caught[1], 16) & 1 << number - 1)
+
+    segmenter.spin_until(is_installed, 'the signal handler')
+
+
+def play(segmenter: SegmenterProcess, seconds: float) -> None:
+    """Send an image every 20 ms for some time."""
+    end = time.monotonic() + seconds
+    stamp = 0
+    while time.monotonic() < end:
+        stamp += 1
+        segmenter.images.publish(image(stamp))
+        segmenter.executor.spin_once(timeout_sec=0.02)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_signals_at_random_points(
+    start: Start, long: bool, record_property: Note, number: signal.Signals
+) -> None:
+    """
+    While it imports, loads, waits, or works: exit code 0 and no traceback.
+
+    After kill -9 a new node of the same name answers, which says that nothing stands in its way.
+    """
+    generator = random.Random(number)
+    slowest = 0.0
+    for _ in range(20 if long else 1):
+        segmenter = start('signalled')
+        wait_for_handler(segmenter, signal.SIGTERM)
+        play(segmenter, generator.uniform(0.0, 8.0))
+        begin = time.monotonic()
+        segmenter.process.send_signal(number)
+        code = segmenter.process.wait(END)
+        slowest = max(slowest, time.monotonic() - begin)
+        assert code == (-number if number == signal.SIGKILL else 0), segmenter.log()
+        assert 'Traceback' not in segmenter.log()
+        segmenter.close()
+    record_property('slowest end [s]', f'{slowest:.2f}')
+    if number == signal.SIGKILL:
+        survivor = start('signalled')
+        survivor.warm_up(image)
+        survivor.answer(image(1000))
+
+
+EARLY = """
+import os, rclpy
+initialise = rclpy.init
+def init(*arguments, **keywords):
+    os.kill(os.getpid(), {number:d})
+    initialise(*arguments, **keywords)
+rclpy.init = init
+from stmask_ros.node.segmenter_node import main
+main()
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_ros_handles_signals(start: Start, number: signal.Signals) -> None:
+    """Between the imports and the start of ROS too: exit code 0 and no traceback."""
+    script = EARLY.format(number=number)
+    segmenter = start('early', command=[sys.executable, '-c', script])
+    assert segmenter.process.wait(120) == 0, segmenter.log()
+    assert 'Traceback' not in segmenter.log()
+
+
+def test_a_stopped_process_goes_on_with_the_newest_image(
+    start: Start, record_property: Note
+) -> None:
+    """SIGSTOP for two seconds under images: then the newest is answered, and the books agree."""
+    segmenter = start('stopped')
+    segmenter.warm_up(image)
+    segmenter.process.send_signal(signal.SIGSTOP)
+    play(segmenter, 2.0)
+    segmenter.process.send_signal(signal.SIGCONT)
+    begin = time.monotonic()
+    assert segmenter.answer_to(image(50_000)).header == image(50_000).header
+    record_property('recovery [s]', f'{time.monotonic() - begin:.2f}')
+    counts = segmenter.counts()
+    assert counts.received == counts.processed + counts.dropped()
+
+
+def assert_works_and_ends(segmenter: SegmenterProcess) -> None:
+    """Check that it answers, drops a bad image with a message, and ends with exit code 0."""
+    segmenter.warm_up(image)
+    bad = image(1000)
+    bad.encoding = 'none'
+    segmenter.images.publish(bad)
+    segmenter.answer_to(image(1033))
+    segmenter.process.send_signal(signal.SIGTERM)
+    assert segmenter.process.wait(END) == 0
+
+
+def test_a_console_that_takes_nothing(start: Start) -> None:
+    """Its output goes to a full disk, its errors to a terminal that has gone: it works on."""
+    read, gone = os.pipe()
+    os.close(read)
+    try:
+        with Path('/dev/full').open('w') as full:
+            assert_works_and_ends(start('mute', stdout=full, stderr=gone))
+    finally:
+        os.close(gone)
+
+
+def test_a_full_log_disk(start: Start, tmp_path: Path) -> None:
+    """Not a byte of the log file can be written: it works all the same."""
+    script = (
+        f'mount -t tmpfs -o size=16k none {tmp_path} && '
+        f'cat /dev/zero > {tmp_path}/full 2> /dev/null; exec "$@"')
+    wrapper = ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', script, 'sh']
+    if subprocess.run([*wrapper, 'true'], capture_output=True, check=False).returncode:
+        pytest.skip('this machine gives no user namespace to mount a small file system in')
+    environment = dict(os.environ) | {'ROS_LOG_DIR': str(tmp_path)}
+    assert_works_and_ends(start('full', command=[*wrapper, *COMMAND], env=environment))
+
+
+def test_a_log_folder_that_cannot_be(start: Start) -> None:
+    """ROS starts no node without one: exit code 1 and the reason, no traceback."""
+    segmenter = start('unlogged', env=dict(os.environ) | {'ROS_LOG_DIR': '/dev/full'})
+    assert segmenter.process.wait(120) == 1
+    assert '/dev/full' in segmenter.log()
+    assert 'Traceback' not in segmenter.log()
