@@ -25,7 +25,7 @@ def deformable_convolution(
     modulation: [B, taps, H', W'] factors of the taps, or None.
     Returns [B, out, H', W'].
     """
-    if x.is_cuda or torch.is_grad_enabled():
+    if x.is_cuda:
         out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
         return out
     return _gather_and_multiply(x, offset, weight, bias, stride, padding, modulation)

@@ -61,7 +61,8 @@ class Trainer:
         self.team = team
         self.iteration = 0
         self._step = _build_step(config)
-        self._step.to(team.device).train()
+        # Convolutions learn fastest in this layout, on the CPU and on GPUs.
+        self._step.to(team.device, memory_format=torch.channels_last).train()
         self._optimiser = _build_optimiser(config, self.network)
         self._scaler = torch.amp.GradScaler(
             team.device.type, enabled=config.precision == 'float16'
