@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TypeVar
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
@@ -27,13 +26,17 @@ from launch.actions import (
 from launch.events.process import ProcessExited
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
-from launch.utilities.type_utils import coerce_to_type
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
+from stmask_ros.node.launching import (
+    argument,
+    base_topic,
+    node_options,
+    report_exit,
+    sibling,
+    value_of,
+)
 from stmask_ros.node.transport import use_large_message_profile
-
-T = TypeVar('T')
 
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
 
@@ -68,17 +71,17 @@ def generate_launch_description() -> LaunchDescription:
 
 def _general_arguments() -> list[DeclareLaunchArgument]:
     return [
-        _argument('namespace', 'Namespace of all nodes and of every relative topic name.'),
-        _argument(
+        argument('namespace', 'Namespace of all nodes and of every relative topic name.'),
+        argument(
             'params_file', 'YAML file with the parameters of both nodes.',
             str(CONFIG / 'stmask.yaml'),
         ),
-        _argument('use_sim_time', 'Take the time from /clock: true or false.'),
-        _argument(
+        argument('use_sim_time', 'Take the time from /clock: true or false.'),
+        argument(
             'log_level', 'Least severity the nodes log.',
             'info', ['debug', 'info', 'warn', 'error', 'fatal'],
         ),
-        _argument(
+        argument(
             'rviz', 'Show the camera image and the overlay in RViz: true or false.', 'false',
         ),
     ]
@@ -86,28 +89,28 @@ def _general_arguments() -> list[DeclareLaunchArgument]:
 
 def _camera_arguments() -> list[DeclareLaunchArgument]:
     return [
-        _argument(
+        argument(
             'camera', 'Start the camera node: true or false. Empty: only if no image_topic is '
             'given.',
         ),
-        _argument(
+        argument(
             'source', 'What the camera node plays: device:0, a video file, a folder of images or '
             'a bag. Empty: as in params_file, which plays the built-in clip.',
         ),
-        _argument('rate', "Images a second. 0.0: the source's own rate."),
-        _argument(
+        argument('rate', "Images a second. 0.0: the source's own rate."),
+        argument(
             'loop', 'Play the source over and over: true or false. If false, everything stops at '
             'its end.',
         ),
-        _argument(
+        argument(
             'stamps', "Stamp images with the node's time of publication (node) or as recorded in "
             'a bag (source).', '', ['', 'node', 'source'],
         ),
-        _argument('bag_topic', 'Image topic in the bag. Empty: the first image topic in it.'),
-        _argument(
+        argument('bag_topic', 'Image topic in the bag. Empty: the first image topic in it.'),
+        argument(
             'wait_for_subscribers', 'Begin only when the images have this many subscriptions.',
         ),
-        _argument(
+        argument(
             'linger', 'Seconds between the end of the source and the stop, in which the '
             'segmenter finishes its last image.', '5.0',
         ),
@@ -116,90 +119,37 @@ def _camera_arguments() -> list[DeclareLaunchArgument]:
 
 def _segmenter_arguments() -> list[DeclareLaunchArgument]:
     return [
-        _argument('name', 'Name of the segmenter node.', 'segmenter'),
-        _argument(
+        argument('name', 'Name of the segmenter node.', 'segmenter'),
+        argument(
             'image_topic', 'Topic of the raw images; compressed ones come from <topic>/compressed.'
             ' Empty: image_raw of the camera node.',
         ),
-        _argument(
+        argument(
             'image_transport', 'What the segmenter subscribes to: raw or compressed images.',
             '', ['', 'raw', 'compressed'],
         ),
-        _argument(
+        argument(
             'model', "Name of a model of this package, or the path of a model's .yaml file.",
         ),
-        _argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
-        _argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
+        argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
+        argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
     ]
-
-
-def _argument(
-    name: str, description: str, default: str = '', choices: list[str] | None = None
-) -> DeclareLaunchArgument:
-    return DeclareLaunchArgument(
-        name, default_value=default, description=description, choices=choices)
 
 
 def _start(context: LaunchContext) -> list[Action]:
     """Return the actions that the values of the arguments ask for."""
-    given_topic = _value(context, 'image_topic', str)
-    topic = _base_topic(given_topic or 'image_raw')
-    camera = _value(context, 'camera', bool)
+    given_topic = value_of(context, 'image_topic', str)
+    topic = base_topic(given_topic or 'image_raw')
+    camera = value_of(context, 'camera', bool)
     if camera is None:
         camera = given_topic is None
     get_logger('stmask').info(use_large_message_profile(context.environment).text)
     actions: list[Action] = [_segmenter(context, topic)]
     if camera:
         actions.append(_camera(context, topic))
-    if _value(context, 'rviz', bool):
+    if value_of(context, 'rviz', bool):
         actions += _rviz(context, topic)
     return actions
-
-
-def _value(context: LaunchContext, argument: str, value_type: type[T]) -> T | None:
-    """Return the value of an argument, or None if it is empty."""
-    text = LaunchConfiguration(argument).perform(context)
-    if not text:
-        return None
-    try:
-        return coerce_to_type(text, value_type)
-    except ValueError as error:
-        raise RuntimeError(
-            f'{argument}:={text}: expected a value of type {value_type.__name__}') from error
-
-
-def _base_topic(topic: str) -> str:
-    if topic.endswith('/compressed'):
-        raise RuntimeError(
-            f'image_topic:={topic}: expected the topic of the raw images; give '
-            f"image_topic:={topic.removesuffix('/compressed')} image_transport:=compressed")
-    return topic
-
-
-def _node_options(
-    context: LaunchContext, types: dict[str, type], fixed: dict[str, object] | None = None
-) -> dict[str, object]:
-    """Return what both nodes share: the parameter file and, over it, the arguments given."""
-    values = {name: _value(context, name, value_type) for name, value_type in types.items()}
-    overrides: dict[str, object] = dict(fixed or {})
-    overrides.update(
-        (name, ParameterValue(value, value_type=types[name]))
-        for name, value in values.items() if value is not None
-    )
-    return {
-        'package': 'stmask_ros',
-        'namespace': LaunchConfiguration('namespace'),
-        'parameters': [_parameter_file(context), overrides],
-        'ros_arguments': ['--log-level', LaunchConfiguration('log_level')],
-        'output': 'screen',
-    }
-
-
-def _parameter_file(context: LaunchContext) -> str:
-    path = _value(context, 'params_file', str)
-    if path is None or not Path(path).is_file():
-        raise RuntimeError(f'params_file:={path}: expected a YAML file, but there is none')
-    return path
 
 
 def _segmenter(context: LaunchContext, topic: str) -> Node:
@@ -213,24 +163,17 @@ def _segmenter(context: LaunchContext, topic: str) -> Node:
         executable='segmenter',
         name=LaunchConfiguration('name'),
         remappings=[('image', topic)],
-        on_exit=_report_exit,
-        **_node_options(context, SEGMENTER_PARAMETERS, {'autostart': True}),
+        on_exit=report_exit,
+        **node_options(context, SEGMENTER_PARAMETERS, {'autostart': True}),
     )
 
 
-def _report_exit(event: ProcessExited, context: LaunchContext) -> None:
-    if not context.is_shutdown:
-        raise RuntimeError(
-            f'{event.process_name} ended with exit code {event.returncode}: its last lines above '
-            'say why')
-
-
 def _camera(context: LaunchContext, topic: str) -> Node:
-    linger = _value(context, 'linger', float) or 0.0
+    linger = value_of(context, 'linger', float) or 0.0
 
     def stop(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
         if event.returncode != 0 or context.is_shutdown:
-            return _report_exit(event, context)
+            return report_exit(event, context)
         end = Shutdown(reason='the camera reached the end of its source')
         return [TimerAction(period=linger, actions=[end])]
 
@@ -240,17 +183,11 @@ def _camera(context: LaunchContext, topic: str) -> Node:
         remappings=[
             ('image_raw', topic),
             ('image_raw/compressed', topic + '/compressed'),
-            ('camera_info', _sibling(topic, 'camera_info')),
+            ('camera_info', sibling(topic, 'camera_info')),
         ],
         on_exit=stop,
-        **_node_options(context, CAMERA_PARAMETERS),
+        **node_options(context, CAMERA_PARAMETERS, {}),
     )
-
-
-def _sibling(topic: str, name: str) -> str:
-    """Return the topic of this name beside a topic: where subscribers look for camera_info."""
-    parent, slash, _ = topic.rpartition('/')
-    return parent + slash + name
 
 
 def _rviz(context: LaunchContext, topic: str) -> list[Action]:
@@ -259,7 +196,7 @@ def _rviz(context: LaunchContext, topic: str) -> list[Action]:
             'rviz:=true, but there is no rviz2 on the PATH: install it (ros-<distribution>-rviz2) '
             'or look at ~/overlay with another viewer')
         return []
-    name = _value(context, 'name', str)
+    name = value_of(context, 'name', str)
     return [Node(
         package='rviz2',
         executable='rviz2',

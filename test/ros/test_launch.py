@@ -173,6 +173,33 @@ def test_camera_and_segmenter_come_up_active_and_end_at_an_interrupt(launch, obs
     assert launched.text.count('process has finished cleanly') == 2, launched.text
 
 
+def test_one_segmenter_serves_several_cameras_as_they_come_and_go(launch, observer):
+    launched = launch(
+        'multi_camera.launch.py', 'cameras:=left,right', 'namespace:=robot', 'device:=cpu',
+        'rate:=4')
+    results = {
+        name: collect(observer, f'/robot/segmenter/{name}/instances') for name in ('left', 'right')
+    }
+    spin_until(observer, lambda: all(results.values()), launched)
+    for name, messages in results.items():
+        assert {message.header.frame_id for message in messages} == {name}
+    reset = '/robot/segmenter/left/reset'
+    assert call(observer, Trigger, reset, Trigger.Request(), launched).success
+    spin_until(
+        observer, lambda: results['left'][-1].epoch > results['left'][0].epoch, launched)
+
+    camera = launched.text.split('[camera-2]: process started with pid [')[1].split(']')[0]
+    os.kill(int(camera), signal.SIGKILL)
+    spin_until(observer, lambda: 'camera-2]: process has died' in launched.text, launched)
+    count = len(results['right'])
+    spin_until(observer, lambda: len(results['right']) > count + 5, launched)
+    assert {message.epoch for message in results['right']} == {1}
+
+    launched.interrupt()
+    assert launched.exit_code() == 0
+    assert 'Traceback' not in launched.text
+
+
 def test_a_model_that_does_not_exist_ends_the_launch_with_an_error(launch):
     launched = launch('camera.launch.py', 'model:=no_such_model')
     assert launched.exit_code() != 0
@@ -203,9 +230,11 @@ def test_a_segmenter_that_dies_ends_the_launch_with_an_error(launch, observer):
     ('score_threshold:=high', 'expected a value of type float'),
     ('params_file:=/no/such/file.yaml', 'expected a YAML file'),
     ('image_topic:=/front/compressed', 'image_topic:=/front image_transport:=compressed'),
+    ('image_topic:=/image_raw', 'write {camera} where its name belongs'),
 ])
 def test_an_argument_with_a_wrong_value_is_named(launch, argument, advice):
-    launched = launch('camera.launch.py', argument)
+    several = '{camera}' in advice
+    launched = launch('multi_camera.launch.py' if several else 'camera.launch.py', argument)
     assert launched.exit_code() != 0
     assert argument in launched.text
     assert advice in launched.text

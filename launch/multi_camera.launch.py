@@ -1,0 +1,187 @@
+"""
+Start one segmenter for several cameras, and a camera node for each if there are no others.
+
+The built-in clip twice, two webcams, and camera drivers that run already:
+
+    ros2 launch stmask_ros multi_camera.launch.py
+    ros2 launch stmask_ros multi_camera.launch.py cameras:=left,right source:=device:{index}
+    ros2 launch stmask_ros multi_camera.launch.py cameras:=left,right image_topic:=/{camera}/image
+
+The answers come on /segmenter/front/instances and so on. An argument that is left empty does not
+touch the value in the parameter file. A camera that ends leaves the others running.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import get_logger
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from stmask_ros.node.launching import (
+    argument,
+    base_topic,
+    node_options,
+    report_exit,
+    sibling,
+    value_of,
+)
+from stmask_ros.node.transport import use_large_message_profile
+
+CONFIG = Path(__file__).resolve().parent.parent / 'config'
+
+# The arguments that set a parameter of the same name.
+CAMERA_PARAMETERS = {
+    'rate': float,
+    'loop': bool,
+    'use_sim_time': bool,
+}
+SEGMENTER_PARAMETERS = {
+    'image_transport': str,
+    'model': str,
+    'device': str,
+    'score_threshold': float,
+    'max_batch': int,
+    'batch_wait': float,
+    'use_sim_time': bool,
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and what they start."""
+    return LaunchDescription([
+        *_general_arguments(),
+        *_camera_arguments(),
+        *_segmenter_arguments(),
+        OpaqueFunction(function=_start),
+    ])
+
+
+def _general_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        argument(
+            'cameras', 'Names of the cameras, separated by commas: letters, digits, underscores.',
+            'front,rear',
+        ),
+        argument('namespace', 'Namespace of all nodes and of every relative topic name.'),
+        argument(
+            'params_file', 'YAML file with the parameters of all nodes.',
+            str(CONFIG / 'stmask.yaml'),
+        ),
+        argument('use_sim_time', 'Take the time from /clock: true or false.'),
+        argument(
+            'log_level', 'Least severity the nodes log.',
+            'info', ['debug', 'info', 'warn', 'error', 'fatal'],
+        ),
+    ]
+
+
+def _camera_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        argument(
+            'camera', 'Start a camera node for each camera: true or false. Empty: only if no '
+            'image_topic is given.',
+        ),
+        argument(
+            'source', "What each camera node plays; {camera} stands for the camera's name, "
+            '{index} for its number from 0. Empty: as in params_file, which plays the built-in '
+            'clip.',
+        ),
+        argument('rate', "Images a second. 0.0: the source's own rate."),
+        argument('loop', 'Play the sources over and over: true or false.'),
+    ]
+
+
+def _segmenter_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        argument('name', 'Name of the segmenter node.', 'segmenter'),
+        argument(
+            'image_topic', 'Topic of the raw images of each camera, with {camera} or {index} in '
+            'it; compressed ones come from <topic>/compressed. Empty: {camera}/image_raw of the '
+            'camera nodes.',
+        ),
+        argument(
+            'image_transport', 'What the segmenter subscribes to: raw or compressed images.',
+            '', ['', 'raw', 'compressed'],
+        ),
+        argument(
+            'model', "Name of a model of this package, or the path of a model's .yaml file.",
+        ),
+        argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
+        argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
+        argument('max_batch', 'Most images in one step. 0: all on a GPU, one on a CPU.'),
+        argument('batch_wait', 'Longest time an image waits for other cameras [s].'),
+    ]
+
+
+def _start(context: LaunchContext) -> list[Action]:
+    """Return the actions that the values of the arguments ask for."""
+    names = (value_of(context, 'cameras', str) or '').strip('[]').replace(' ', '').split(',')
+    given_topic = value_of(context, 'image_topic', str)
+    pattern = base_topic(given_topic or '{camera}/image_raw')
+    topics = {
+        name: _absolute(context, _filled(pattern, name, index))
+        for index, name in enumerate(names)
+    }
+    if len(set(topics.values())) < len(names):
+        raise RuntimeError(
+            f'cameras:={",".join(names)} image_topic:={pattern}: expected another topic for each '
+            'camera; write {camera} where its name belongs')
+    camera = value_of(context, 'camera', bool)
+    if camera is None:
+        camera = given_topic is None
+    get_logger('stmask').info(use_large_message_profile(context.environment).text)
+    actions: list[Action] = [_segmenter(context, topics)]
+    if camera:
+        actions += [
+            _camera(context, name, index, topic)
+            for index, (name, topic) in enumerate(topics.items())
+        ]
+    return actions
+
+
+def _filled(pattern: str, name: str, index: int) -> str:
+    return pattern.replace('{camera}', name).replace('{index}', str(index))
+
+
+def _absolute(context: LaunchContext, topic: str) -> str:
+    """Return the full name: the nodes are in different namespaces."""
+    if topic.startswith('/'):
+        return topic
+    namespace = LaunchConfiguration('namespace').perform(context).strip('/')
+    return f'/{namespace}/{topic}' if namespace else f'/{topic}'
+
+
+def _segmenter(context: LaunchContext, topics: dict[str, str]) -> Node:
+    """Return the segmenter, told to configure and activate itself; it ends if that fails."""
+    fixed = {'autostart': True, 'cameras': list(topics)}
+    return Node(
+        executable='segmenter',
+        name=LaunchConfiguration('name'),
+        remappings=[(f'{name}/image', topic) for name, topic in topics.items()],
+        on_exit=report_exit,
+        **node_options(context, SEGMENTER_PARAMETERS, fixed),
+    )
+
+
+def _camera(context: LaunchContext, name: str, index: int, topic: str) -> Node:
+    """Return a camera node, called <name>/camera; its end is the end of nothing else."""
+    source = value_of(context, 'source', str)
+    fixed = {'frame_id': name}
+    if source is not None:
+        fixed['source'] = _filled(source, name, index)
+    options = node_options(context, CAMERA_PARAMETERS, fixed)
+    return Node(
+        executable='camera',
+        name='camera',
+        remappings=[
+            ('image_raw', topic),
+            ('image_raw/compressed', topic + '/compressed'),
+            ('camera_info', sibling(topic, 'camera_info')),
+        ],
+        **options | {'namespace': _absolute(context, name)},
+    )

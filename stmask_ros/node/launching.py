@@ -1,0 +1,89 @@
+"""What the launch files share: arguments that are left empty do not touch the parameter file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from launch.actions import DeclareLaunchArgument
+from launch.events.process import ProcessExited
+from launch.launch_context import LaunchContext
+from launch.substitutions import LaunchConfiguration
+from launch.utilities.type_utils import coerce_to_type
+from launch_ros.parameter_descriptions import ParameterValue
+
+T = TypeVar('T')
+
+
+def argument(
+    name: str, description: str, default: str = '', choices: list[str] | None = None
+) -> DeclareLaunchArgument:
+    """Return the declaration of an argument; without a default it is empty."""
+    return DeclareLaunchArgument(
+        name, default_value=default, description=description, choices=choices)
+
+
+def value_of(context: LaunchContext, name: str, value_type: type[T]) -> T | None:
+    """Return the value of an argument, or None if it is empty; RuntimeError for a wrong one."""
+    text = LaunchConfiguration(name).perform(context)
+    if not text:
+        return None
+    try:
+        value: T = coerce_to_type(text, value_type)
+    except ValueError as error:
+        raise RuntimeError(
+            f'{name}:={text}: expected a value of type {value_type.__name__}') from error
+    return value
+
+
+def base_topic(topic: str) -> str:
+    """Return the topic of raw images as it is; RuntimeError for one of compressed images."""
+    if topic.endswith('/compressed'):
+        raise RuntimeError(
+            f'image_topic:={topic}: expected the topic of the raw images; give '
+            f"image_topic:={topic.removesuffix('/compressed')} image_transport:=compressed")
+    return topic
+
+
+def sibling(topic: str, name: str) -> str:
+    """Return the topic of this name beside a topic: where subscribers look for camera_info."""
+    parent, slash, _ = topic.rpartition('/')
+    return parent + slash + name
+
+
+def node_options(
+    context: LaunchContext, types: Mapping[str, type], fixed: Mapping[str, object]
+) -> dict[str, Any]:
+    """
+    Return what all nodes share: the parameter file and, over it, the arguments given.
+
+    types: of the arguments that set a parameter of their name. fixed: other parameters.
+    """
+    values = {name: value_of(context, name, value_type) for name, value_type in types.items()}
+    overrides = dict(fixed) | {
+        name: ParameterValue(value, value_type=types[name])
+        for name, value in values.items() if value is not None
+    }
+    return {
+        'package': 'stmask_ros',
+        'namespace': LaunchConfiguration('namespace'),
+        'parameters': [_parameter_file(context), overrides],
+        'ros_arguments': ['--log-level', LaunchConfiguration('log_level')],
+        'output': 'screen',
+    }
+
+
+def _parameter_file(context: LaunchContext) -> str:
+    path = value_of(context, 'params_file', str)
+    if path is None or not Path(path).is_file():
+        raise RuntimeError(f'params_file:={path}: expected a YAML file, but there is none')
+    return path
+
+
+def report_exit(event: ProcessExited, context: LaunchContext) -> None:
+    """End the launch with an error if a process ended by itself."""
+    if not context.is_shutdown:
+        raise RuntimeError(
+            f'{event.process_name} ended with exit code {event.returncode}: its last lines above '
+            'say why')
