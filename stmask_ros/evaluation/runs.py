@@ -42,18 +42,15 @@ def decode_spans(
     Returns the spans int32 [S, 2], first pixel and the one after the last of every run of mask
     pixels, in the order of the masks; int64 [N], how many each mask has; int64 [N], its area.
     """
-    pairs, span_counts = _decode(counts, sizes)
-    inside = pairs[:, 1]
-    after = span_counts.cumsum()
-    ends = (pairs[:, 0] + inside).cumsum()
-    borders = np.concatenate([[0], ends])[after]
-    starts_at = np.concatenate([[0], borders])[:-1]
-    areas: Int64Array = np.diff(np.concatenate([[0], inside.cumsum()])[after], prepend=0)
-    _check(pairs, after, areas, borders - starts_at, sizes)
-    ends -= np.repeat(starts_at, span_counts)
-    spans = np.empty(pairs.shape, np.int32)
-    spans[:, 0] = ends - inside
-    spans[:, 1] = ends
+    outside, inside, span_counts = _decode(counts, sizes)
+    areas = _sums(inside, span_counts)
+    steps = outside + inside
+    ends = _sums(steps, span_counts)
+    _check(outside, inside, span_counts, areas, ends, sizes)
+    _start_anew(steps, span_counts, ends)
+    spans = np.empty((len(steps), 2), np.int32)
+    spans[:, 1] = steps.cumsum()
+    np.subtract(spans[:, 1], inside, out=spans[:, 0], casting='same_kind')
     return spans, span_counts, areas
 
 
@@ -63,11 +60,13 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else f'{text[:57]}...'
 
 
-def _decode(counts: Sequence[Counts], sizes: Int64Array) -> tuple[Int64Array, Int64Array]:
+def _decode(
+    counts: Sequence[Counts], sizes: Int64Array
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     """
-    Return all masks' runs in pairs, and how many pairs each has, int64 [N].
+    Return all masks' runs of pixels outside and inside, int64 [S] each, and each mask's number S.
 
-    pairs: int64 [S, 2], pixels outside and inside. Those after a mask's last are left out.
+    Runs outside that are the last of their mask are left out.
     """
     lists = [entry for entry in counts if isinstance(entry, list)]
     if len(lists) == len(counts):
@@ -80,12 +79,13 @@ def _decode(counts: Sequence[Counts], sizes: Int64Array) -> tuple[Int64Array, In
     parts = [
         _decode_one(index, entry, sizes[index:index + 1]) for index, entry in enumerate(counts)
     ]
-    return np.concatenate([pairs for pairs, _ in parts]), np.concatenate([n for _, n in parts])
+    outside, inside, span_counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return outside, inside, span_counts
 
 
 def _decode_one(
     index: int, counts: Counts, size: Int64Array
-) -> tuple[Int64Array, Int64Array]:
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     try:
         return _decode([counts], size)
     except RunError as error:
@@ -94,7 +94,7 @@ def _decode_one(
 
 def _from_lists(
     counts: Sequence[list[int]], sizes: Int64Array
-) -> tuple[Int64Array, Int64Array]:
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     values = array('q')
     index = 0
     try:
@@ -108,74 +108,104 @@ def _from_lists(
     if runs.min(initial=0) < 0:
         index = int(np.searchsorted(ends, (runs < 0).argmax(), side='right'))
         raise _not_whole(index, counts[index])
-    totals = np.diff(np.concatenate([[0], runs.cumsum()])[ends], prepend=0)
+    totals = _sums(runs, lengths)
     for index in np.flatnonzero(totals != sizes.prod(axis=1))[:1].tolist():
         raise RunError(
             index, f'the runs add up to {totals[index]} pixels, but size '
             f'{sizes[index].tolist()} has {sizes[index].prod()}'
         )
-    return runs[_paired(lengths)].reshape(-1, 2), lengths // 2
+    return *_split(runs, lengths), lengths // 2
 
 
 def _not_whole(index: int, runs: list[int]) -> RunError:
     return RunError(index, f'expected whole numbers >= 0 as runs, got {short(runs)}')
 
 
-def _from_texts(texts: Sequence[bytes]) -> tuple[Int64Array, Int64Array]:
+def _from_texts(texts: Sequence[bytes]) -> tuple[Int64Array, Int64Array, Int64Array]:
     digits = np.frombuffer(b''.join(texts), np.uint8) - np.uint8(_ZERO)
-    borders = np.cumsum([len(text) for text in texts])
-    last = (digits < _GOES_ON).nonzero()[0]
-    characters = np.concatenate([last[:1] + 1, last[1:] - last[:-1]])
-    _check_texts(texts, digits, borders, last, characters)
-    numbers = (digits[last].astype(np.int64) ^ _SIGN) - _SIGN
-    longer, place = (characters > 1).nonzero()[0], 1
-    while longer.size:
-        bits = digits[last[longer] - place] & _FIVE_BITS
-        numbers[longer] = (numbers[longer] << _BITS) | bits
-        place += 1
-        longer = longer[characters[longer] > place]
-    lengths = np.diff(np.searchsorted(last, borders), prepend=0)
-    pairs = numbers[_paired(lengths)].reshape(-1, 2)
-    return _summed(pairs, lengths // 2), lengths // 2
+    lengths = np.array([len(text) for text in texts], np.int64)
+    borders = lengths.cumsum()
+    goes_on = digits >= _GOES_ON
+    more = goes_on.nonzero()[0]
+    _check_texts(texts, digits, borders, more)
+    numbers = ((digits ^ _SIGN).view(np.int8) - np.int8(_SIGN))[~goes_on].astype(np.int64)
+    _complete(numbers, digits[more], more - np.arange(len(more)))
+    lengths -= np.diff(np.searchsorted(more, borders), prepend=0)
+    outside, inside = _split(numbers, lengths)
+    # A number is relative to the one before of its kind, but for the first outside.
+    counts = lengths // 2
+    firsts = _firsts(counts)
+    first_outside = outside[firsts]
+    outside[firsts] = 0
+    for steps in (outside, inside):
+        _start_anew(steps, counts, _sums(steps, counts))
+        steps.cumsum(out=steps)
+    outside[firsts] = first_outside
+    return outside, inside, counts
+
+
+def _complete(numbers: Int64Array, digits: npt.NDArray[np.uint8], owners: Int64Array) -> None:
+    """
+    Complete in place the few numbers of several characters, of which only the last is in.
+
+    digits: all other characters, in their order; owners: int64, the index of each one's number.
+    """
+    starts = np.diff(owners, prepend=-1).nonzero()[0]
+    counts = np.diff(starts, append=len(owners))
+    places = np.arange(len(owners)) - np.repeat(starts, counts)
+    numbers[owners[starts]] <<= _BITS * counts
+    np.add.at(numbers, owners, (digits & _FIVE_BITS).astype(np.int64) << _BITS * places)
 
 
 def _check_texts(
-    texts: Sequence[bytes], digits: npt.NDArray[np.uint8], borders: Int64Array,
-    last: Int64Array, characters: Int64Array,
+    texts: Sequence[bytes], digits: npt.NDArray[np.uint8], borders: Int64Array, more: Int64Array
 ) -> None:
-    finals = borders[borders > 0] - 1
-    bad = digits >= 2 * _GOES_ON
-    bad[finals] |= digits[finals] >= _GOES_ON
-    bad[last[characters > _MOST_CHARACTERS]] = True
-    if bad.any():
-        index = int(np.searchsorted(borders, bad.argmax(), side='right'))
+    ends = borders[borders > 0] - 1
+    # Of a number that is too long, all characters but the last go on, in a row.
+    row = _MOST_CHARACTERS - 1
+    bad = np.concatenate([
+        (digits >= 2 * _GOES_ON).nonzero()[0],
+        ends[digits[ends] >= _GOES_ON],
+        more[row:][more[row:] - more[:-row] == row],
+    ])
+    if bad.size:
+        index = int(np.searchsorted(borders, bad.min(), side='right'))
         found = short(texts[index].decode(errors='replace'))
         raise RunError(
             index, f'expected a list of runs or compressed RLE text as counts, got {found}'
         )
 
 
-def _summed(pairs: Int64Array, counts: Int64Array) -> Int64Array:
-    """Undo the differences: pairs are relative to the one before, but for a mask's first."""
-    counts = counts[counts > 0]
-    starts = counts.cumsum() - counts
-    first = pairs[starts]
-    summed = pairs.cumsum(axis=0)
-    # The first pixels outside count for nothing that follows, the first ones inside do.
-    summed -= np.repeat(summed[starts] - first * (0, 1), counts, axis=0)
-    summed[starts, 0] = first[:, 0]
-    return summed
-
-
-def _paired(lengths: Int64Array) -> npt.NDArray[np.bool_]:
-    """Return bool [R]: False for the last run of a mask that has an odd number of them."""
-    kept = np.ones(int(lengths.sum()), bool)
+def _split(runs: Int64Array, lengths: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return the runs outside and those inside; the last of an odd number of runs is left out."""
+    kept = np.ones(len(runs), bool)
     kept[lengths.cumsum()[lengths % 2 == 1] - 1] = False
-    return kept
+    pairs = runs[kept].reshape(-1, 2)
+    return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+
+def _firsts(counts: Int64Array) -> Int64Array:
+    """Return where in all masks' values those of each mask begin that has any."""
+    counts = counts[counts > 0]
+    return counts.cumsum() - counts
+
+
+def _sums(values: Int64Array, counts: Int64Array) -> Int64Array:
+    """Return the sum of each mask's values, int64 [N]."""
+    sums = np.zeros(len(counts), np.int64)
+    sums[counts > 0] = np.add.reduceat(values, _firsts(counts)) if len(values) else 0
+    return sums
+
+
+def _start_anew(values: Int64Array, counts: Int64Array, sums: Int64Array) -> None:
+    """Change the values in place so that their running sum starts from 0 at each mask."""
+    sums = sums[counts > 0]
+    values[_firsts(counts)[1:]] -= sums[:-1]
 
 
 def _check(
-    pairs: Int64Array, after: Int64Array, areas: Int64Array, ends: Int64Array, sizes: Int64Array
+    outside: Int64Array, inside: Int64Array, counts: Int64Array, areas: Int64Array,
+    ends: Int64Array, sizes: Int64Array,
 ) -> None:
     pixels = sizes.prod(axis=1)
     for index in (areas > pixels).nonzero()[0][:1].tolist():
@@ -184,7 +214,7 @@ def _check(
         )
     for index in (ends > pixels).nonzero()[0][:1].tolist():
         raise RunError(index, f'runs that end outside a mask of size {sizes[index].tolist()}')
-    if pairs.min(initial=0) < 0:
-        pair = (pairs < 0).any(axis=1).argmax()
-        index = int(np.searchsorted(after, pair, side='right'))
+    if min(outside.min(initial=0), inside.min(initial=0)) < 0:
+        run = ((outside < 0) | (inside < 0)).argmax()
+        index = int(np.searchsorted(counts.cumsum(), run, side='right'))
         raise RunError(index, 'compressed counts with a run of negative length')
