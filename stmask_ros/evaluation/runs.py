@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Int64Array = npt.NDArray[np.int64]
 Counts = list[int] | str | bytes
+Values = TypeVar('Values', Int64Array, npt.NDArray[np.float64])
 
 # Every character carries five bits of a number above '0'; the sixth says that it goes on, and
 # the fifth of the last character is the sign.
@@ -43,15 +44,23 @@ def decode_spans(
     pixels, in the order of the masks; int64 [N], how many each mask has; int64 [N], its area.
     """
     outside, inside, span_counts = _decode(counts, sizes)
-    areas = _sums(inside, span_counts)
+    areas = grouped_sums(inside, span_counts)
     steps = outside + inside
-    ends = _sums(steps, span_counts)
+    ends = grouped_sums(steps, span_counts)
     _check(outside, inside, span_counts, areas, ends, sizes)
     _start_anew(steps, span_counts, ends)
     spans = np.empty((len(steps), 2), np.int32)
     spans[:, 1] = steps.cumsum()
     np.subtract(spans[:, 1], inside, out=spans[:, 0], casting='same_kind')
     return spans, span_counts, areas
+
+
+def grouped_sums(values: Values, counts: Int64Array) -> Values:
+    """Return the sums [N] of the first counts[0] values, of the next counts[1], and so on."""
+    sums = np.zeros(len(counts), values.dtype)
+    if values.size:
+        sums[counts > 0] = np.add.reduceat(values, _firsts(counts))
+    return sums
 
 
 def short(value: Any) -> str:
@@ -108,7 +117,7 @@ def _from_lists(
     if runs.min(initial=0) < 0:
         index = int(np.searchsorted(ends, (runs < 0).argmax(), side='right'))
         raise _not_whole(index, counts[index])
-    totals = _sums(runs, lengths)
+    totals = grouped_sums(runs, lengths)
     for index in np.flatnonzero(totals != sizes.prod(axis=1))[:1].tolist():
         raise RunError(
             index, f'the runs add up to {totals[index]} pixels, but size '
@@ -138,7 +147,7 @@ def _from_texts(texts: Sequence[bytes]) -> tuple[Int64Array, Int64Array, Int64Ar
     first_outside = outside[firsts]
     outside[firsts] = 0
     for steps in (outside, inside):
-        _start_anew(steps, counts, _sums(steps, counts))
+        _start_anew(steps, counts, grouped_sums(steps, counts))
         steps.cumsum(out=steps)
     outside[firsts] = first_outside
     return outside, inside, counts
@@ -188,13 +197,6 @@ def _firsts(counts: Int64Array) -> Int64Array:
     """Return where in all masks' values those of each mask begin that has any."""
     counts = counts[counts > 0]
     return counts.cumsum() - counts
-
-
-def _sums(values: Int64Array, counts: Int64Array) -> Int64Array:
-    """Return the sum of each mask's values, int64 [N]."""
-    sums = np.zeros(len(counts), np.int64)
-    sums[counts > 0] = np.add.reduceat(values, _firsts(counts)) if len(values) else 0
-    return sums
 
 
 def _start_anew(values: Int64Array, counts: Int64Array, sums: Int64Array) -> None:

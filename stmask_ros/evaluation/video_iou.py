@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from stmask_ros.evaluation.dataset import Dataset, GroundTruthTrack, PredictedTrack
 from stmask_ros.evaluation.rle import MaskSequence
+from stmask_ros.evaluation.runs import grouped_sums
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -150,18 +151,20 @@ def _intersect(overlap: VideoOverlap, within_classes: bool) -> None:
     """Fill in the intersections."""
     stacks = overlap.true_stack, overlap.predicted_stack
     stride = max(int(stack.sizes.prod(axis=-1).max(initial=0)) for stack in stacks)
-    truths = [_Film.of(track.sequence, stride) for track in overlap.truths]
+    films = [_Film.of(track.sequence, stride) for track in overlap.truths]
     for row, prediction in enumerate(overlap.predictions):
         columns = [
             column for column, truth in enumerate(overlap.truths)
             if truth.category_id == prediction.category_id or not within_classes
         ]
-        if not columns:
-            continue
-        film = _Film.of(prediction.sequence, stride)
-        for column in columns:
-            common = truths[column].common_pixels(film)
-            overlap.intersections[:len(common), row, column] = common
+        if columns:
+            sequence = prediction.sequence
+            edges = _edges(sequence, stride)
+            for column in columns:
+                common = films[column].pixels_between(edges)
+                overlap.intersections[:len(sequence), row, column] = grouped_sums(
+                    common, sequence.span_counts
+                )
     overlap.intersections[overlap.size_mismatches()] = 0
 
 
@@ -172,30 +175,30 @@ class _Film:
 
     edges: float64 [2 * spans], in ascending order the pixels at which the mask begins and ends.
     filled: float64 [2 * spans], its pixels before each edge.
-    span_counts: int64 [frames].
     """
 
     edges: Float64Array
     filled: Float64Array
-    span_counts: Int64Array
 
     @classmethod
     def of(cls, sequence: MaskSequence, stride: int) -> _Film:
         """Give every frame `stride` pixels."""
-        offsets = np.repeat(np.arange(len(sequence)) * float(stride), sequence.span_counts)
-        filled = np.empty(sequence.spans.shape)
-        filled[:1, 0] = 0
-        np.cumsum(sequence.spans[:, 1] - sequence.spans[:, 0], out=filled[:, 1])
-        filled[1:, 0] = filled[:-1, 1]
-        edges = np.add(sequence.spans, offsets[:, None], dtype=np.float64)
-        return cls(edges.ravel(), filled.ravel(), sequence.span_counts)
+        edges = _edges(sequence, stride)
+        filled = np.zeros_like(edges)
+        filled[1::2] = (edges[1::2] - edges[::2]).cumsum()
+        filled[2::2] = filled[1:-1:2]
+        return cls(edges, filled)
 
-    def common_pixels(self, other: _Film) -> Int64Array:
-        """Return how many pixels both masks have in each frame of this one, int64 [frames]."""
-        if not len(other.edges):
-            return np.zeros(len(self.span_counts), np.int64)
+    def pixels_between(self, edges: Float64Array) -> Float64Array:
+        """Return how many pixels of the mask each span has, float64 [S], from edges [2 * S]."""
+        if not self.edges.size:
+            return np.zeros(len(edges) // 2)
         # Between two edges the pixels so far grow by 1 or not at all: interpolation is exact.
-        before = np.interp(self.edges, other.edges, other.filled)
-        common = np.concatenate([[0.0], (before[1::2] - before[::2]).cumsum()])
-        sums: Int64Array = np.diff(common[self.span_counts.cumsum()], prepend=0).astype(np.int64)
-        return sums
+        before = np.interp(edges, self.edges, self.filled)
+        between: Float64Array = before[1::2] - before[::2]
+        return between
+
+
+def _edges(sequence: MaskSequence, stride: int) -> Float64Array:
+    offsets = np.repeat(np.arange(len(sequence)) * float(stride), sequence.span_counts)
+    return np.add(sequence.spans, offsets[:, None]).ravel()
