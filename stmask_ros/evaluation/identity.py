@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from stmask_ros.evaluation.dataset import Dataset, PredictedTrack
-from stmask_ros.evaluation.identity_counts import (
-    FrameOverlaps,
-    IdentityCounts,
-    count_identities,
-)
+from stmask_ros.evaluation.identity_counts import IdentityCounts, count_identities
+from stmask_ros.evaluation.identity_groups import batches
 from stmask_ros.evaluation.video_iou import VideoOverlap, measure_overlaps
 
 
@@ -91,68 +87,53 @@ def evaluate_identity(
     """
     if overlaps is None:
         overlaps = measure_overlaps(dataset, predictions, within_classes=True)
-    counts = {category.id: IdentityCounts.none() for category in dataset.categories}
-    for overlap in overlaps:
-        for key, group in _groups(overlap, score_threshold).items():
-            if key in counts:
-                counts[key] += count_identities(group)
-    per_category = {key: _scores(value) for key, value in counts.items()}
-    total = sum(counts.values(), IdentityCounts.none())
-    return IdentityReport(per_category, _class_average(per_category.values()), _scores(total))
+    rows = {category.id: row for row, category in enumerate(dataset.categories)}
+    counts = IdentityCounts.none(len(rows))
+    for batch in batches(overlaps, rows, score_threshold):
+        counts += count_identities(batch.overlaps).summed(batch.rows, len(rows))
+    per_category = dict(zip(rows, _scores(counts), strict=True))
+    total = counts.summed(np.zeros(len(rows), np.int64), 1)
+    return IdentityReport(per_category, _class_average(per_category.values()), *_scores(total))
 
 
-def _groups(overlap: VideoOverlap, score_threshold: float | None) -> dict[int, FrameOverlaps]:
-    rows: defaultdict[int, list[int]] = defaultdict(list)
-    columns: defaultdict[int, list[int]] = defaultdict(list)
-    for index, truth in enumerate(overlap.truths):
-        rows[truth.category_id].append(index)
-    for index, prediction in enumerate(overlap.predictions):
-        if score_threshold is None or prediction.score >= score_threshold:
-            columns[prediction.category_id].append(index)
-    iou = overlap.frame_iou()
-    return {
-        key: FrameOverlaps(
-            iou[:, rows[key]][:, :, columns[key]],
-            overlap.true_stack.present[:, rows[key]],
-            overlap.predicted_stack.present[:, columns[key]],
-        )
-        for key in sorted({*rows, *columns})
-    }
-
-
-def _scores(counts: IdentityCounts) -> IdentityScores:
+def _scores(counts: IdentityCounts) -> list[IdentityScores]:
+    """Return the scores of every row of the counts."""
     hota, clear, matched = counts.hota, counts.clear, counts.id_matches
     true, predicted = counts.true_masks, counts.predicted_masks
+    some_true, some_predicted = np.maximum(1.0, true), np.maximum(1.0, predicted)
     found = np.maximum(1.0, hota.matches)
-    detection = hota.matches / np.maximum(1.0, true + predicted - hota.matches)
-    clear_fp = predicted - clear.matches
-    return IdentityScores(
-        hota=float(np.sqrt(detection * (hota.association / found)).mean()),
-        deta=float(detection.mean()),
-        assa=float((hota.association / found).mean()),
-        detre=float((hota.matches / max(1.0, true)).mean()),
-        detpr=float((hota.matches / max(1.0, predicted)).mean()),
-        assre=float((hota.recall / found).mean()),
-        asspr=float((hota.precision / found).mean()),
+    detection = hota.matches / np.maximum(1.0, (true + predicted)[:, None] - hota.matches)
+    scores = {
+        'hota': np.sqrt(detection * (hota.association / found)).mean(axis=1),
+        'deta': detection.mean(axis=1),
+        'assa': (hota.association / found).mean(axis=1),
+        'detre': (hota.matches / some_true[:, None]).mean(axis=1),
+        'detpr': (hota.matches / some_predicted[:, None]).mean(axis=1),
+        'assre': (hota.recall / found).mean(axis=1),
+        'asspr': (hota.precision / found).mean(axis=1),
         # Where no pair reaches the threshold there is nothing to be inaccurate about.
-        loca=float(np.where(hota.matches > 0, hota.overlap / found, 1.0).mean()),
-        mota=(clear.matches - clear_fp - clear.id_switches) / max(1.0, true),
-        motp=clear.overlap / max(1.0, clear.matches),
-        id_switches=clear.id_switches,
-        clear_tp=clear.matches,
-        clear_fp=clear_fp,
-        clear_fn=true - clear.matches,
-        mostly_tracked=clear.mostly_tracked,
-        partly_tracked=clear.partly_tracked,
-        mostly_lost=clear.mostly_lost,
-        fragmentations=clear.fragmentations,
-        idf1=matched / max(1.0, (true + predicted) / 2),
-        idp=matched / max(1.0, predicted),
-        idr=matched / max(1.0, true),
-        idtp=matched,
-        idfp=predicted - matched,
-        idfn=true - matched,
-    )
+        'loca': np.where(hota.matches > 0, hota.overlap / found, 1.0).mean(axis=1),
+        'mota': (2 * clear.matches - predicted - clear.id_switches) / some_true,
+        'motp': clear.overlap / np.maximum(1.0, clear.matches),
+        'id_switches': clear.id_switches,
+        'clear_tp': clear.matches,
+        'clear_fp': predicted - clear.matches,
+        'clear_fn': true - clear.matches,
+        'mostly_tracked': clear.mostly_tracked,
+        'partly_tracked': clear.partly_tracked,
+        'mostly_lost': clear.mostly_lost,
+        'fragmentations': clear.fragmentations,
+        'idf1': matched / np.maximum(1.0, (true + predicted) / 2),
+        'idp': matched / some_predicted,
+        'idr': matched / some_true,
+        'idtp': matched,
+        'idfp': predicted - matched,
+        'idfn': true - matched,
+    }
+    return [
+        IdentityScores(**dict(zip(scores, row, strict=True)))
+        for row in np.stack(list(scores.values()), axis=1).tolist()
+    ]
 
 
 def _class_average(classes: Iterable[IdentityScores]) -> IdentityScores:

@@ -240,28 +240,32 @@ def test_clear_counts_equal_those_of_a_walk_through_all_frames(
     seed: int, truths: int, predictions: int
 ) -> None:
     generator = np.random.default_rng(seed)
-    true_present = generator.random((12, truths)) < 0.8
-    predicted_present = generator.random((12, predictions)) < 0.8
-    iou = generator.random((12, truths, predictions)) ** generator.uniform(0.3, 2)
-    iou *= true_present[:, :, None] & predicted_present[:, None]
+    true_present = generator.random((3, 12, truths)) < 0.8
+    predicted_present = generator.random((3, 12, predictions)) < 0.8
+    iou = generator.random((3, 12, truths, predictions)) ** generator.uniform(0.3, 2)
+    iou *= true_present[:, :, :, None] & predicted_present[:, :, None]
     overlaps = FrameOverlaps(iou, true_present, predicted_present)
     counts = count_identities(overlaps).clear
-    assert (counts.matches, counts.id_switches) == walked(overlaps)
+    found = zip(counts.matches, counts.id_switches, counts.fragmentations, strict=True)
+    assert list(found) == [walked(overlaps, group) for group in range(3)]
 
 
-def walked(overlaps: FrameOverlaps) -> tuple[float, float]:
+def walked(overlaps: FrameOverlaps, group: int) -> tuple[float, float, float]:
     previous: dict[int, int] = {}
     last: dict[int, int] = {}
-    matches = switches = 0
-    for frame, iou in enumerate(overlaps.iou):
-        if not overlaps.true_present[frame].any() or not overlaps.predicted_present[frame].any():
+    matches = switches = fragmentations = 0
+    for frame, iou in enumerate(overlaps.iou[group]):
+        true, predicted = overlaps.true_present[group], overlaps.predicted_present[group]
+        if not true[frame].any() or not predicted[frame].any():
             continue
         scores = np.where(iou >= 0.5, iou, 0)
         for row, column in previous.items():
             scores[row, column] += 1000 * (scores[row, column] > 0)
         pairs = zip(*linear_sum_assignment(scores, maximize=True), strict=True)
-        previous = {row: column for row, column in pairs if scores[row, column] > 0}
-        matches += len(previous)
-        switches += sum(last.get(row, column) != column for row, column in previous.items())
+        found = {row: column for row, column in pairs if scores[row, column] > 0}
+        matches += len(found)
+        switches += sum(last.get(row, column) != column for row, column in found.items())
+        fragmentations += sum(row in last and row not in previous for row in found)
+        previous = found
         last.update(previous)
-    return matches, switches
+    return matches, switches, fragmentations
