@@ -16,7 +16,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -132,38 +132,48 @@ def _our_precision(truth: Path, predictions: Path) -> Scores:
     report = evaluate_vis(
         dataset, load_predictions(predictions, dataset), class_agnostic=False
     )
-    return (report.summary.ap,)
+    return astuple(report.summary)
 
 
 def _plain_precision(truth: Path, predictions: Path) -> Scores:
-    return (baseline.average_precision(truth, predictions),)
+    return baseline.average_precision(*baseline.load(truth, predictions))
 
 
 def _our_precisions(truth: Path, predictions: Path) -> Scores:
     dataset = load_dataset(truth)
     report = evaluate_vis(dataset, load_predictions(predictions, dataset))
     assert report.class_agnostic is not None
-    return report.summary.ap, report.class_agnostic.ap
+    return *astuple(report.summary), *astuple(report.class_agnostic)
 
 
 def _plain_precisions(truth: Path, predictions: Path) -> Scores:
+    loaded = baseline.load(truth, predictions)
     return (
-        baseline.average_precision(truth, predictions),
-        baseline.average_precision(truth, predictions, use_categories=False),
+        *baseline.average_precision(*loaded),
+        *baseline.average_precision(*loaded, use_categories=False),
     )
 
 
 def _our_identity(truth: Path, predictions: Path) -> Scores:
     dataset = load_dataset(truth)
-    scores = evaluate_identity(dataset, load_predictions(predictions, dataset)).detection_average
-    return scores.hota, scores.mota, scores.idf1
+    report = evaluate_identity(dataset, load_predictions(predictions, dataset))
+    return tuple(
+        score
+        for scores in (report.class_average, report.detection_average)
+        for score in (scores.hota, scores.deta, scores.assa, scores.mota, scores.idf1,
+                      scores.id_switches)
+    )
+
+
+def _plain_identity(truth: Path, predictions: Path) -> Scores:
+    return baseline.identity(*baseline.load(truth, predictions))
 
 
 COMPARISONS = (
     Comparison('reading alone', _our_load, _plain_load),
     Comparison('AP by class', _our_precision, _plain_precision),
     Comparison('AP by class and class-agnostic', _our_precisions, _plain_precisions),
-    Comparison('identity', _our_identity, baseline.identity),
+    Comparison('identity', _our_identity, _plain_identity),
 )
 
 

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
+LIMITS = (1, 10, 100)
 RANGES = ((0, 1e10), (0, 128**2), (128**2, 256**2), (256**2, 1e10))
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 EPSILON = np.finfo(float).eps
@@ -39,39 +40,47 @@ def load(truth_path: Path, prediction_path: Path) -> tuple[dict[str, Any], list[
 
 
 def average_precision(
-    truth_path: Path, prediction_path: Path, use_categories: bool = True
-) -> float:
-    """Return AP over all classes, or with all classes taken as one."""
-    truth, predictions = load(truth_path, prediction_path)
-    categories = sorted(entry['id'] for entry in truth['categories'])
-    if not use_categories:
-        for track in (*truth['annotations'], *predictions):
-            track['category_id'] = 0
-        categories = [0]
-    tracks, hypotheses = _group(truth['annotations']), _group(predictions)
+    truth: dict[str, Any], predictions: list[dict[str, Any]], use_categories: bool = True
+) -> tuple[float, ...]:
+    """Return the twelve numbers over all classes, or with all classes taken as one."""
+    categories = sorted(entry['id'] for entry in truth['categories']) if use_categories else [0]
+    tracks = _group(truth['annotations'], use_categories)
+    hypotheses = _group(predictions, use_categories)
     ious = {}
     for key, detections in hypotheses.items():
         detections.sort(key=lambda track: -track['score'])
         del detections[100:]
         ious[key] = [[_track_iou(d['masks'], g['masks']) for g in tracks[key]] for d in detections]
-    precisions = []
-    for category in categories:
-        for area in RANGES:
+    shape = len(categories), len(RANGES), len(LIMITS), len(THRESHOLDS)
+    precision, recall = np.full((*shape, len(RECALLS)), -1.0), np.full(shape, -1.0)
+    for row, category in enumerate(categories):
+        for column, area in enumerate(RANGES):
             results = [
                 _match(hypotheses[video, category], tracks[video, category],
                        ious.get((video, category)), area)
                 for video in sorted(entry['id'] for entry in truth['videos'])
+                if hypotheses[video, category] or tracks[video, category]
             ]
-            curves = _precision(results)
-            if area == RANGES[0] and curves is not None:
-                precisions.append(curves)
-    return float(np.mean(precisions))
+            for index, limit in enumerate(LIMITS):
+                curves = _curves(results, limit)
+                if curves is not None:
+                    precision[row, column, index], recall[row, column, index] = curves
+    return (
+        _mean(precision[:, 0, 2]), _mean(precision[:, 0, 2, 0]), _mean(precision[:, 0, 2, 5]),
+        *(_mean(precision[:, area, 2]) for area in (1, 2, 3)),
+        *(_mean(recall[:, 0, limit]) for limit in (0, 1, 2)),
+        *(_mean(recall[:, area, 2]) for area in (1, 2, 3)),
+    )
 
 
-def _group(tracks: list[dict[str, Any]]) -> dict[tuple[int, int], list[dict[str, Any]]]:
+def _mean(values: Any) -> float:
+    return float(values[values > -1].mean()) if (values > -1).any() else -1.0
+
+
+def _group(tracks: list[dict[str, Any]], use_categories: bool) -> Any:
     groups = defaultdict(list)
     for track in tracks:
-        groups[track['video_id'], track['category_id']].append(track)
+        groups[track['video_id'], track['category_id'] if use_categories else 0].append(track)
     return groups
 
 
@@ -117,59 +126,75 @@ def _match(detections: list[Any], truths: list[Any], iou: Any, area: Any) -> Any
     return scores, found, ignored, len(truths) - sum(outside)
 
 
-def _precision(results: list[Any]) -> Any:
+def _curves(results: list[Any], limit: int) -> Any:
     count = sum(result[3] for result in results)
     if count == 0:
         return None
-    order = np.argsort(-np.concatenate([result[0] for result in results]), kind='mergesort')
-    found = np.concatenate([result[1] for result in results], axis=1)[:, order]
-    ignored = np.concatenate([result[2] for result in results], axis=1)[:, order]
-    curves = np.zeros((len(THRESHOLDS), len(RECALLS)))
+    order = np.argsort(-np.concatenate([result[0][:limit] for result in results]),
+                       kind='mergesort')
+    found = np.concatenate([result[1][:, :limit] for result in results], axis=1)[:, order]
+    ignored = np.concatenate([result[2][:, :limit] for result in results], axis=1)[:, order]
+    curves, recalls = np.zeros((len(THRESHOLDS), len(RECALLS))), np.zeros(len(THRESHOLDS))
     for row in range(len(THRESHOLDS)):
         right = np.cumsum(found[row].astype(bool) & ~ignored[row])
         wrong = np.cumsum(~found[row].astype(bool) & ~ignored[row])
         precision = (right / (right + wrong + np.spacing(1))).tolist()
+        recalls[row] = right[-1] / count if len(right) else 0
         for index in range(len(precision) - 1, 0, -1):
             precision[index - 1] = max(precision[index - 1], precision[index])
         for column, index in enumerate(np.searchsorted(right / count, RECALLS)):
             if index < len(precision):
                 curves[row, column] = precision[index]
-    return curves
+    return curves, recalls
 
 
-def identity(truth_path: Path, prediction_path: Path) -> tuple[float, float, float]:
+def identity(
+    truth: dict[str, Any], predictions: list[dict[str, Any]]
+) -> tuple[float, ...]:
     """
-    Return HOTA, MOTA and IDF1 of all detections.
+    Return HOTA, DetA, AssA, MOTA, IDF1 and switches: averaged over classes, and of all masks.
 
     In the order of TrackEval: all pairs of every frame once, then each class in each video picks
     its own masks frame by frame, and every metric walks the frames; one without either is quick.
     """
-    truth, predictions = load(truth_path, prediction_path)
-    totals = np.zeros((4, len(ALPHAS)))
-    clear, matched = np.zeros(4), np.zeros(3)
+    keys = [category['id'] for category in truth['categories']]
+    counts = {key: (np.zeros((4, len(ALPHAS))), np.zeros(4), np.zeros(3)) for key in keys}
     for video in truth['videos']:
         tracks = [t for t in truth['annotations'] if t['video_id'] == video['id']]
         hypotheses = [t for t in predictions if t['video_id'] == video['id']]
         raw = _frames(tracks, hypotheses, video['length'])
         classes = np.array([t['category_id'] for t in tracks], int)
         others = np.array([t['category_id'] for t in hypotheses], int)
-        for category in truth['categories']:
-            frames = _of_class(raw, classes == category['id'], others == category['id'])
-            shape = len(tracks), len(hypotheses)
-            counts = [sum(map(len, column)) for column in list(zip(*frames, strict=True))[:2]]
-            if not all(counts):
-                totals[1:3] += np.array(counts[::-1])[:, None]
-                clear += (0, counts[1], counts[0], 0)
-                matched += (0, counts[0], counts[1])
-                continue
-            totals += _hota(frames, shape)
-            clear += _clear(frames, shape)
-            matched += _identity(frames, shape)
-    right, wrong, missed, association = totals
-    hota = np.sqrt(right / np.maximum(1, right + wrong + missed)
-                   * association / np.maximum(1, right)).mean()
+        for key in keys:
+            frames = _of_class(raw, classes == key, others == key)
+            for total, value in zip(
+                counts[key], _count(frames, (len(tracks), len(hypotheses))), strict=True
+            ):
+                total += value
+    by_class = np.array([_scores(*counts[key]) for key in keys])
+    everything = _scores(*(sum(column) for column in zip(*counts.values(), strict=True)))
+    return (*by_class[:, :5].mean(axis=0).tolist(), by_class[:, 5].sum(), *everything)
+
+
+def _count(frames: list[Any], shape: tuple[int, int]) -> Any:
+    truths, predictions = (sum(map(len, column)) for column in list(zip(*frames, strict=True))[:2])
+    if truths and predictions:
+        return _hota(frames, shape), _clear(frames, shape), _identity(frames, shape)
+    nothing = np.zeros((4, len(ALPHAS)))
+    nothing[1:3] = [[predictions], [truths]]
+    return nothing, (0, predictions, truths, 0), (0, truths, predictions)
+
+
+def _scores(hota: Any, clear: Any, matched: Any) -> tuple[float, ...]:
+    right, wrong, missed, association = hota
+    detection = right / np.maximum(1, right + wrong + missed)
+    association = association / np.maximum(1, right)
     mota = (clear[0] - clear[1] - clear[3]) / max(1, clear[0] + clear[2])
-    return float(hota), float(mota), float(matched[0] / (matched[1] / 2 + matched[2] / 2))
+    idf1 = matched[0] / max(1, matched[1] / 2 + matched[2] / 2)
+    return (
+        np.sqrt(detection * association).mean(), detection.mean(), association.mean(),
+        mota, idf1, clear[3],
+    )
 
 
 def _of_class(frames: list[Any], is_class: Any, is_class_too: Any) -> list[Any]:

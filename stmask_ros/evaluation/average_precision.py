@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +22,24 @@ _HIGHEST_THRESHOLD = 1 - 1e-10
 
 
 @dataclass(frozen=True)
-class Objects:
+class Tracks:
     """
-    The G annotated objects of one class in one video.
+    The detections and the objects of one class in V videos; videos with fewer are filled up.
 
-    average_areas: float64 [G] pixels.
-    is_crowd: bool [G], to be ignored, and to be matched any number of times.
-    counts_when_matched: bool [G]; where False, a match leaves the detection a false positive.
+    iou: float64 [V, D, G], 0 where filled up.
+    is_detection: bool [V, D]; is_object: bool [V, G]: False where filled up.
+    scores: float64 [V, D], in descending order in each video.
+    detection_areas: float64 [V, D]; object_areas: float64 [V, G], mean areas [pixel].
+    is_crowd: bool [V, G], to be ignored, and to be matched any number of times.
+    counts_when_matched: bool [V, G]; where False, a match leaves the detection a false positive.
     """
 
-    average_areas: Float64Array
+    iou: Float64Array
+    is_detection: BoolArray
+    is_object: BoolArray
+    scores: Float64Array
+    detection_areas: Float64Array
+    object_areas: Float64Array
     is_crowd: BoolArray
     counts_when_matched: BoolArray
 
@@ -40,15 +47,16 @@ class Objects:
 @dataclass(frozen=True)
 class Matches:
     """
-    What became of the D detections of one class in one video, in descending order of score.
+    What became of the K detections of one class in all videos, video by video.
 
-    scores: float64 [D].
-    true_positive, false_positive: bool [A, T, D] for each area range and IoU threshold; neither
+    scores: float64 [K]. ranks: int64 [K], how many detections in the video have a higher score.
+    true_positive, false_positive: bool [A, T, K] for each area range and IoU threshold; neither
     is set for a detection to be ignored.
     object_count: int64 [A], objects that should have been found.
     """
 
     scores: Float64Array
+    ranks: npt.NDArray[np.int64]
     true_positive: BoolArray
     false_positive: BoolArray
     object_count: npt.NDArray[np.int64]
@@ -67,74 +75,64 @@ class Curves:
     recall: Float64Array
 
 
-def match(
-    iou: Float64Array, scores: Float64Array, detection_areas: Float64Array, objects: Objects
-) -> Matches:
-    """
-    Give each detection, best score first, the free object it overlaps most.
-
-    iou: float64 [D, G]; scores: float64 [D], descending; detection_areas: float64 [D] pixels.
-    """
-    ignored = objects.is_crowd | _outside(objects.average_areas)
-    partner = _partners(iou, ignored, objects.is_crowd)
+def match(tracks: Tracks) -> Matches:
+    """Give each detection, best score of its video first, the free object it overlaps most."""
+    ignored = tracks.is_crowd | _outside(tracks.object_areas)
+    partner = _partners(tracks, ignored)[..., tracks.is_detection]
     found = partner >= 0
+    videos, ranks = np.nonzero(tracks.is_detection)
     counted, dropped = found, np.zeros_like(found)
     if found.any():
         area_index = np.arange(len(AREA_RANGES))[:, None, None]
-        counted = found & objects.counts_when_matched[partner]
-        dropped = found & ignored[area_index, partner]
-    dropped = dropped | (~counted & _outside(detection_areas)[:, None])
-    return Matches(scores, counted & ~dropped, ~counted & ~dropped, (~ignored).sum(axis=1))
+        counted = found & tracks.counts_when_matched[videos, partner]
+        dropped = found & ignored[area_index, videos, partner]
+    dropped = dropped | (~counted & _outside(tracks.detection_areas[videos, ranks])[:, None])
+    return Matches(
+        tracks.scores[videos, ranks], ranks, counted & ~dropped, ~counted & ~dropped,
+        (tracks.is_object & ~ignored).sum(axis=(1, 2)),
+    )
 
 
-def accumulate(videos: Sequence[Matches]) -> Curves:
-    """Return the curves of one class from its matches in all videos (ascending video id)."""
+def accumulate(matches: Matches) -> Curves:
+    """Return the curves of one class."""
     precision = np.full((len(AREA_RANGES), len(IOU_THRESHOLDS), len(RECALL_POINTS)), NOT_DEFINED)
     recall = np.full((len(AREA_RANGES), len(IOU_THRESHOLDS), len(MAX_DETECTIONS)), NOT_DEFINED)
-    if not videos:
-        return Curves(precision, recall)
-    order = np.argsort(-np.concatenate([video.scores for video in videos]), kind='stable')
-    true_positive = np.concatenate([video.true_positive for video in videos], axis=2)
-    false_positive = np.concatenate([video.false_positive for video in videos], axis=2)
-    ranks = np.concatenate([np.arange(len(video.scores)) for video in videos])
-    object_count = np.sum([video.object_count for video in videos], axis=0)
-    for area in np.flatnonzero(object_count):
+    order = np.argsort(-matches.scores, kind='stable')
+    for area in np.flatnonzero(matches.object_count):
+        count, true_positive = matches.object_count[area], matches.true_positive[area]
         precision[area] = _sampled_precision(
-            true_positive[area][:, order], false_positive[area][:, order], object_count[area]
+            true_positive[:, order], matches.false_positive[area][:, order], count
         )
         for column, limit in enumerate(MAX_DETECTIONS):
-            found = true_positive[area][:, ranks < limit].sum(axis=1)
-            recall[area, :, column] = found / object_count[area]
+            recall[area, :, column] = (true_positive & (matches.ranks < limit)).sum(axis=1) / count
     return Curves(precision, recall)
 
 
-def _partners(
-    iou: Float64Array, ignored: BoolArray, is_crowd: BoolArray
-) -> npt.NDArray[np.int64]:
+def _partners(tracks: Tracks, ignored: BoolArray) -> npt.NDArray[np.int64]:
     """
-    Return the object that each detection takes, int64 [A, T, D], -1 for none.
+    Return the object that each detection takes, int64 [A, T, V, D], -1 for none.
 
-    iou: [D, G]; ignored: [A, G]; is_crowd: [G]. An object to be ignored is taken only if no
-    other is left above the threshold. Of equal overlaps the later object wins.
+    ignored: [A, V, G]. An object to be ignored is taken only if no other is left above the
+    threshold. Of equal overlaps the later object wins.
     """
-    detections, objects = iou.shape
-    partner = np.full((len(AREA_RANGES), len(IOU_THRESHOLDS), detections), -1, np.int64)
-    if objects == 0:
-        return partner
-    thresholds = np.minimum(IOU_THRESHOLDS, _HIGHEST_THRESHOLD)[:, None]
-    free = np.ones((len(AREA_RANGES), len(IOU_THRESHOLDS), objects), bool)
-    counting = ~ignored[:, None, :]
-    for detection in np.flatnonzero((iou >= thresholds[0]).any(axis=1)):
-        candidate = free & (iou[detection] >= thresholds)
-        preferred = candidate & counting
+    videos, detections, objects = tracks.iou.shape
+    thresholds = np.minimum(IOU_THRESHOLDS, _HIGHEST_THRESHOLD)[:, None, None]
+    shape = len(AREA_RANGES), len(IOU_THRESHOLDS), videos
+    partner = np.full((*shape, detections), -1, np.int64)
+    free = np.ones((*shape, objects), bool)
+    within_reach = (tracks.iou >= thresholds[0]).any(axis=2)
+    for detection in np.flatnonzero(within_reach.any(axis=0)):
+        chosen = np.flatnonzero(within_reach[:, detection])
+        iou = tracks.iou[chosen, detection]
+        candidate = free[:, :, chosen] & (iou >= thresholds)
+        preferred = candidate & ~ignored[:, None, chosen]
         candidate &= preferred | ~preferred.any(axis=-1, keepdims=True)
-        value = np.where(candidate, iou[detection], -1.0)
-        best = objects - 1 - value[..., ::-1].argmax(axis=-1)
+        best = objects - 1 - np.where(candidate, iou, -1.0)[..., ::-1].argmax(axis=-1)
         taken = candidate.any(axis=-1)
-        partner[..., detection] = np.where(taken, best, -1)
-        area_index, threshold_index = np.nonzero(taken)
-        chosen = best[area_index, threshold_index]
-        free[area_index, threshold_index, chosen] = is_crowd[chosen]
+        partner[:, :, chosen, detection] = np.where(taken, best, -1)
+        area_index, threshold_index, index = np.nonzero(taken)
+        video, best = chosen[index], best[taken]
+        free[area_index, threshold_index, video, best] = tracks.is_crowd[video, best]
     return partner
 
 
@@ -155,6 +153,6 @@ def _sampled_precision(
 
 
 def _outside(areas: Float64Array) -> BoolArray:
-    """Return bool [A, N]: whether each area lies outside each of the AREA_RANGES."""
-    low, high = AREA_RANGES[:, :1], AREA_RANGES[:, 1:]
+    """Return bool [A, ...]: whether each area lies outside each of the AREA_RANGES."""
+    low, high = AREA_RANGES.T.reshape(2, -1, *(1 for _ in areas.shape))
     return (areas < low) | (areas > high)

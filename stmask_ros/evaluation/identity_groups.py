@@ -29,7 +29,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Group:
-    """The tracks of one class in one video; shapes as in FrameOverlaps without their first axis."""
+    """The tracks of one class in one video, shaped as in FrameOverlaps but for the first axis."""
 
     row: int
     iou: Float64Array

@@ -137,7 +137,8 @@ def _read_mask(entry: Any, usual: list[int]) -> Rle:
             'expected a list of runs or compressed RLE text as counts, '
             f'got {short(entry["counts"])}'
         )
-    return {'size': entry['size'], 'counts': entry['counts']}
+    rle: Rle = entry
+    return rle
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:

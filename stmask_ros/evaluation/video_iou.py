@@ -47,6 +47,10 @@ class TrackStack:
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
         return cls(areas, sizes[..., 0] > 0, sizes, lengths)
 
+    def average_areas(self) -> Float64Array:
+        """Return each track's mean area over the frames where it has any, float64 [N] pixels."""
+        return self.areas.sum(axis=0) / np.maximum(1, (self.areas > 0).sum(axis=0))
+
 
 @dataclass(frozen=True)
 class VideoOverlap:
@@ -200,5 +204,6 @@ class _Film:
 
 
 def _edges(sequence: MaskSequence, stride: int) -> Float64Array:
-    offsets = np.repeat(np.arange(len(sequence)) * float(stride), sequence.span_counts)
-    return np.add(sequence.spans, offsets[:, None]).ravel()
+    edges = np.repeat(np.arange(len(sequence)) * float(stride), 2 * sequence.span_counts)
+    edges += sequence.spans.ravel()
+    return edges

@@ -14,20 +14,16 @@ from stmask_ros.evaluation.average_precision import (
     MAX_DETECTIONS,
     NOT_DEFINED,
     Curves,
-    Matches,
-    Objects,
+    Tracks,
     accumulate,
     match,
 )
-from stmask_ros.evaluation.dataset import (
-    Dataset,
-    GroundTruthTrack,
-    PredictedTrack,
-    average_area,
-)
+from stmask_ros.evaluation.dataset import Dataset, GroundTruthTrack, PredictedTrack
 from stmask_ros.evaluation.video_iou import VideoOverlap, measure_overlaps
 
 Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -75,13 +71,56 @@ class VisReport:
 
 
 @dataclass(frozen=True)
-class _Group:
-    """Detections and objects of one video that may match each other."""
+class _Video:
+    """The tracks of one video; the fields are those of `Tracks`, for all classes and unsorted."""
 
     video_id: int
-    category_id: int
+    rows: Mapping[int, Sequence[int]]
+    columns: Mapping[int, Sequence[int]]
     iou: Float64Array
-    matches: Matches
+    scores: Float64Array
+    detection_areas: Float64Array
+    object_areas: Float64Array
+    is_crowd: BoolArray
+    counts_when_matched: BoolArray
+
+    @classmethod
+    def of(cls, overlap: VideoOverlap, reference_quirks: bool) -> _Video:
+        """Take what the metric needs."""
+        truths = overlap.truths
+        return cls(
+            overlap.video_id,
+            _indices_by_category(overlap.predictions),
+            _indices_by_category(truths),
+            overlap.video_iou(reference_quirks),
+            np.array([prediction.score for prediction in overlap.predictions]),
+            overlap.predicted_stack.average_areas(),
+            np.array([truth.average_area for truth in truths]),
+            np.array([truth.is_crowd for truth in truths], bool),
+            np.array([truth.id != 0 or not reference_quirks for truth in truths], bool),
+        )
+
+    def group(self, category_ids: Iterable[int]) -> _Group:
+        """Return the tracks of some classes, the best detections in descending order of score."""
+        keys = tuple(category_ids)
+        rows = np.array([row for key in keys for row in self.rows.get(key, ())], np.int64)
+        order = np.argsort(-self.scores[rows], kind='stable')[:MAX_DETECTIONS[-1]]
+        columns = [column for key in keys for column in self.columns.get(key, ())]
+        return _Group(self, rows[order], np.array(columns, np.int64))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Detections and objects of one video that may match each other: int64 indices of its own."""
+
+    video: _Video
+    rows: Int64Array
+    columns: Int64Array
+
+    @property
+    def iou(self) -> Float64Array:
+        """Float64 [detections, objects]."""
+        return self.video.iou[self.rows[:, None], self.columns]
 
 
 def evaluate_vis(
@@ -106,60 +145,51 @@ def evaluate_vis(
     """
     if overlaps is None:
         overlaps = measure_overlaps(dataset, predictions, within_classes=not class_agnostic)
-    category_ids = [category.id for category in dataset.categories]
-    by_category: defaultdict[int, list[_Group]] = defaultdict(list)
-    pooled: list[Matches] = []
-    for overlap in overlaps:
-        iou = overlap.video_iou(reference_quirks)
-        rows = _indices_by_category(overlap.predictions)
-        columns = _indices_by_category(overlap.truths)
-        for key in category_ids:
-            if key in rows or key in columns:
-                group = _group(overlap, iou, rows[key], columns[key], key, reference_quirks)
-                by_category[key].append(group)
-        if class_agnostic:
-            all_rows = [row for key in category_ids for row in rows[key]]
-            all_columns = [column for key in category_ids for column in columns[key]]
-            pooled.append(
-                _group(overlap, iou, all_rows, all_columns, 0, reference_quirks).matches
-            )
-    curves = {
-        key: accumulate([group.matches for group in by_category[key]]) for key in category_ids
+    videos = [_Video.of(overlap, reference_quirks) for overlap in overlaps]
+    by_category = {
+        category.id: [
+            video.group([category.id]) for video in videos
+            if category.id in video.rows or category.id in video.columns
+        ]
+        for category in dataset.categories
     }
-    return _report(curves, accumulate(pooled) if class_agnostic else None, by_category)
+    curves = {key: accumulate(match(_stack(groups))) for key, groups in by_category.items()}
+    pooled = [video.group(by_category) for video in videos] if class_agnostic else None
+    return _report(
+        curves, None if pooled is None else accumulate(match(_stack(pooled))), by_category
+    )
 
 
 def _indices_by_category(
     tracks: Sequence[GroundTruthTrack | PredictedTrack]
-) -> defaultdict[int, list[int]]:
+) -> dict[int, list[int]]:
     found: defaultdict[int, list[int]] = defaultdict(list)
     for index, track in enumerate(tracks):
         found[track.category_id].append(index)
-    return found
+    return dict(found)
 
 
-def _group(
-    overlap: VideoOverlap,
-    iou: Float64Array,
-    rows: Sequence[int],
-    columns: Sequence[int],
-    category_id: int,
-    reference_quirks: bool,
-) -> _Group:
-    all_scores = np.array([overlap.predictions[row].score for row in rows])
-    order = np.argsort(-all_scores, kind='stable')[:MAX_DETECTIONS[-1]]
-    detections = [overlap.predictions[rows[index]] for index in order]
-    truths = [overlap.truths[column] for column in columns]
-    objects = Objects(
-        np.array([truth.average_area for truth in truths]),
-        np.array([truth.is_crowd for truth in truths], bool),
-        np.array([truth.id != 0 or not reference_quirks for truth in truths], bool),
+def _stack(groups: Sequence[_Group]) -> Tracks:
+    detections = max((len(group.rows) for group in groups), default=0)
+    objects = max((len(group.columns) for group in groups), default=0)
+    of_detections, of_objects = (len(groups), detections), (len(groups), objects)
+    tracks = Tracks(
+        np.zeros((*of_detections, objects)),
+        np.zeros(of_detections, bool), np.zeros(of_objects, bool),
+        np.zeros(of_detections), np.zeros(of_detections), np.zeros(of_objects),
+        np.zeros(of_objects, bool), np.zeros(of_objects, bool),
     )
-    areas = [average_area(detection.sequence.areas.tolist()) for detection in detections]
-    chosen = [rows[index] for index in order]
-    part = iou[chosen][:, columns] if chosen and columns else np.zeros((len(chosen), len(truths)))
-    matches = match(part, all_scores[order], np.array(areas), objects)
-    return _Group(overlap.video_id, category_id, part, matches)
+    for index, group in enumerate(groups):
+        video, rows, columns = group.video, group.rows, group.columns
+        tracks.iou[index, :len(rows), :len(columns)] = group.iou
+        tracks.is_detection[index, :len(rows)] = True
+        tracks.is_object[index, :len(columns)] = True
+        tracks.scores[index, :len(rows)] = video.scores[rows]
+        tracks.detection_areas[index, :len(rows)] = video.detection_areas[rows]
+        tracks.object_areas[index, :len(columns)] = video.object_areas[columns]
+        tracks.is_crowd[index, :len(columns)] = video.is_crowd[columns]
+        tracks.counts_when_matched[index, :len(columns)] = video.counts_when_matched[columns]
+    return tracks
 
 
 def _report(
@@ -177,8 +207,8 @@ def _report(
             for index, threshold in enumerate(IOU_THRESHOLDS)
         },
         iou_matrices={
-            (group.video_id, group.category_id): group.iou
-            for members in groups.values() for group in members
+            (group.video.video_id, key): group.iou
+            for key, members in groups.items() for group in members
         },
     )
 
