@@ -155,4 +155,5 @@ def _sampled_precision(
 def _outside(areas: Float64Array) -> BoolArray:
     """Return bool [A, ...]: whether each area lies outside each of the AREA_RANGES."""
     low, high = AREA_RANGES.T.reshape(2, -1, *(1 for _ in areas.shape))
-    return (areas < low) | (areas > high)
+    outside: BoolArray = (areas < low) | (areas > high)
+    return outside

@@ -160,20 +160,24 @@ def _warn_of_misfits(
     predictions: Sequence[PredictedTrack], dataset: Dataset, source: str
 ) -> None:
     known = {category.id for category in dataset.categories}
-    lengths = {video.id: video.length for video in dataset.videos}
-    sizes = {video.id: [video.height, video.width] for video in dataset.videos}
+    videos = {video.id: video for video in dataset.videos}
+    lengths = [len(track.sequence) for track in predictions]
+    expected = [
+        (videos[track.video_id].height, videos[track.video_id].width) for track in predictions
+    ]
+    none = np.zeros((0, 2), np.int64)
+    sizes = np.concatenate([none, *(track.sequence.sizes for track in predictions)])
+    differ = (sizes != np.repeat(np.reshape(expected, (-1, 2)), lengths, axis=0)) & (sizes > 0)
+    owners = np.repeat(np.arange(len(predictions)), lengths)
     misfits = {
         'a category_id that the ground truth does not have': sum(
             track.category_id not in known for track in predictions
         ),
         'more or fewer frames than their video': sum(
-            len(track.sequence) != lengths[track.video_id] for track in predictions
+            length != videos[track.video_id].length
+            for track, length in zip(predictions, lengths, strict=True)
         ),
-        'masks of another size than their video': sum(
-            bool(np.any((track.sequence.sizes != sizes[track.video_id])
-                        & (track.sequence.sizes > 0)))
-            for track in predictions
-        ),
+        'masks of another size than their video': len(np.unique(owners[differ.any(axis=1)])),
     }
     for what, count in misfits.items():
         if count:

@@ -212,7 +212,9 @@ def _steady_partners(overlaps: FrameOverlaps) -> tuple[Int64Array, BoolArray, Bo
     """
     possible = np.where(overlaps.iou >= IOU_THRESHOLD - _EPSILON, overlaps.iou, 0.0)
     # Frames without an object or without a prediction leave the previous partners standing.
-    busy = overlaps.true_present.any(axis=2) & overlaps.predicted_present.any(axis=2)
+    busy = np.logical_and(
+        overlaps.true_present.any(axis=2), overlaps.predicted_present.any(axis=2)
+    )
     groups, frames, truths = overlaps.true_present.shape
     standing = np.full((groups, frames + 1, truths), -1, np.int64)
     for frame in range(frames):
@@ -245,9 +247,8 @@ def _switches(partners: Int64Array, matched: BoolArray) -> Float64Array:
 
 def _id_matches(overlaps: FrameOverlaps) -> Float64Array:
     common = (overlaps.iou >= IOU_THRESHOLD).sum(axis=1, dtype=np.float64)
-    partners = assign_frames(
-        common, overlaps.true_present.any(axis=1), overlaps.predicted_present.any(axis=1)
-    )
+    true_lengths, predicted_lengths = _lengths(overlaps)
+    partners = assign_frames(common, true_lengths[:, :, 0] > 0, predicted_lengths[:, 0] > 0)
     matched = np.take_along_axis(common, np.maximum(partners, 0)[..., None], axis=2)[..., 0]
     sums: Float64Array = np.where(partners >= 0, matched, 0).sum(axis=1)
     return sums

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from itertools import chain
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,9 @@ def decode_tracks(tracks: Sequence[Sequence[Rle | None]]) -> list[MaskSequence]:
     shown = [index for index, mask in enumerate(masks) if mask is not None]
     present = [mask for mask in masks if mask is not None]
     sizes = np.zeros((len(masks), 2), np.int64)
-    sizes[shown] = [mask['size'] for mask in present] or np.zeros((0, 2))
+    sizes[shown] = np.reshape(
+        list(chain.from_iterable(mask['size'] for mask in present)), (-1, 2)
+    )
     areas, span_counts = np.zeros((2, len(masks)), np.int64)
     try:
         spans, span_counts[shown], areas[shown] = decode_spans(
@@ -94,13 +97,14 @@ def decode_tracks(tracks: Sequence[Sequence[Rle | None]]) -> list[MaskSequence]:
         )
     except RunError as error:
         raise SegmentationError(f'entry {shown[error.mask]}: {error}') from error
-    borders = np.cumsum([len(track) for track in tracks])
-    span_borders = np.concatenate([[0], span_counts.cumsum()])[borders]
+    ends = np.cumsum([len(track) for track in tracks]).tolist()
+    span_ends = np.concatenate([[0], span_counts.cumsum()])[ends].tolist()
     return [
-        MaskSequence(*parts) for parts in zip(
-            np.split(areas, borders)[:-1], np.split(sizes, borders)[:-1],
-            np.split(spans, span_borders)[:-1], np.split(span_counts, borders)[:-1],
-            strict=True,
+        MaskSequence(
+            areas[start:end], sizes[start:end], spans[first:last], span_counts[start:end]
+        )
+        for start, end, first, last in zip(
+            [0, *ends], ends, [0, *span_ends], span_ends, strict=False
         )
     ]
 
@@ -137,8 +141,7 @@ def _read_mask(entry: Any, usual: list[int]) -> Rle:
             'expected a list of runs or compressed RLE text as counts, '
             f'got {short(entry["counts"])}'
         )
-    rle: Rle = entry
-    return rle
+    return cast('Rle', entry)
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:

@@ -49,7 +49,9 @@ class TrackStack:
 
     def average_areas(self) -> Float64Array:
         """Return each track's mean area over the frames where it has any, float64 [N] pixels."""
-        return self.areas.sum(axis=0) / np.maximum(1, (self.areas > 0).sum(axis=0))
+        shown = np.maximum(1, (self.areas > 0).sum(axis=0))
+        averages: Float64Array = self.areas.sum(axis=0) / shown
+        return averages
 
 
 @dataclass(frozen=True)
