@@ -47,7 +47,7 @@ def segmenter(process: SegmenterProcess) -> SegmenterProcess:
 
 
 @pytest.fixture
-def camera() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+def camera(segmenter: SegmenterProcess) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Return a function that starts a camera in a process of its own."""
     running: list[subprocess.Popen[bytes]] = []
 
@@ -64,6 +64,7 @@ def camera() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     for process in running:
         process.kill()
         process.wait()
+    segmenter.counts()  # once its last image is answered
 
 
 def test_a_publisher_that_vanishes(
