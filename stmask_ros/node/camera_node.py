@@ -21,6 +21,7 @@ from stmask_ros.node.camera_parameters import (
     declare_camera_parameters,
 )
 from stmask_ros.node.camera_topics import CameraTopics
+from stmask_ros.node.qos import TopicError
 from stmask_ros.node.schedule import Schedule
 from stmask_ros.node.sources import Source, SourceError, SourceOptions, open_source
 from stmask_ros.node.transport import use_large_message_profile
@@ -32,6 +33,7 @@ _START_ERRORS = (
     InvalidParameterTypeException,
     InvalidParameterValueException,
     SourceError,
+    TopicError,
 )
 
 _RETRY_SECONDS = 1.0

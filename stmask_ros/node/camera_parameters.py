@@ -6,18 +6,22 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 _DESCRIPTION = 'description'
+_BETWEEN = 'between'
 
 
 class CameraParameterError(ValueError):
     """A parameter that the camera node cannot start with; the message is for the user."""
 
 
-def _parameter(default: Any, description: str) -> Any:
-    return dataclasses.field(default=default, metadata={_DESCRIPTION: description})
+def _parameter(
+    default: Any, description: str, between: tuple[float, float] | None = None
+) -> Any:
+    metadata = {_DESCRIPTION: description, _BETWEEN: between}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class CameraParameters:
     bag_topic: str = _parameter(
         '', 'Image topic to read from a bag, raw or compressed. Empty: the first one in it.')
     rate: float = _parameter(
-        0.0, "Frames a second. 0.0: the source's own (folders: 30).")
+        0.0, "Frames a second. 0.0: the source's own (folders: 30).", (0.0, 1000.0))
     loop: bool = _parameter(
         True, 'Play the source again when it ends. If false, the node ends with the source.')
     wait_for_subscribers: int = _parameter(
         0, 'Do not start before this many subscriptions to the images, raw and compressed, are '
-        'there.')
+        'there.', (0, 1000))
     frame_id: str = _parameter(
         '', "frame_id of all messages. Empty: the recorded one, else 'camera'.")
     stamps: str = _parameter(
@@ -44,30 +48,42 @@ class CameraParameters:
     camera_info_url: str = _parameter(
         '', 'Calibration file (a path or file:// URL), as camera_calibration writes it. Empty: '
         'camera_info says that the camera is not calibrated.')
-    width: int = _parameter(0, "Width to resize to, together with height. 0: the source's own.")
-    height: int = _parameter(0, "Height to resize to, together with width. 0: the source's own.")
-    jpeg_quality: int = _parameter(90, 'Quality of the JPEGs that this node makes, 1 to 100.')
+    width: int = _parameter(
+        0, "Width to resize to, together with height. 0: the source's own.", (0, 16384))
+    height: int = _parameter(
+        0, "Height to resize to, together with width. 0: the source's own.", (0, 16384))
+    jpeg_quality: int = _parameter(90, 'Quality of the JPEGs that this node makes.', (1, 100))
 
     def __post_init__(self) -> None:
         """Raise CameraParameterError for a value that makes no sense."""
-        if not 0 <= self.rate <= 1000:
-            raise CameraParameterError(f'rate: {self.rate} is outside 0.0 to 1000.0')
+        for field in dataclasses.fields(self):
+            value, between = getattr(self, field.name), field.metadata[_BETWEEN]
+            if between and not between[0] <= value <= between[1]:
+                raise CameraParameterError(
+                    f'{field.name}: {value} is outside {between[0]} to {between[1]}')
         if self.stamps not in ('node', 'source'):
             raise CameraParameterError(f"stamps: '{self.stamps}' is neither node nor source")
-        if not 1 <= self.jpeg_quality <= 100:
-            raise CameraParameterError(f'jpeg_quality: {self.jpeg_quality} is outside 1 to 100')
-        sides = (self.width, self.height)
-        if sides != (0, 0) and not all(1 <= side <= 16384 for side in sides):
+        if (self.width == 0) != (self.height == 0):
             raise CameraParameterError(
-                f'width and height: give both (1 to 16384) or none, not {self.width} and '
-                f'{self.height}')
+                f'width and height: give both or none, not {self.width} and {self.height}')
 
 
 def declare_camera_parameters(node: Node) -> CameraParameters:
     """Declare all parameters on a node and return their values; CameraParameterError if wrong."""
     values = {}
     for field in dataclasses.fields(CameraParameters):
-        descriptor = ParameterDescriptor(
-            description=field.metadata[_DESCRIPTION], read_only=True)
-        values[field.name] = node.declare_parameter(field.name, field.default, descriptor).value
+        declared = node.declare_parameter(field.name, field.default, _descriptor(field))
+        values[field.name] = declared.value
     return CameraParameters(**values)
+
+
+def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=field.metadata[_DESCRIPTION], read_only=True)
+    between = field.metadata[_BETWEEN]
+    if between and isinstance(field.default, float):
+        limits = FloatingPointRange(from_value=between[0], to_value=between[1])
+        descriptor.floating_point_range = [limits]
+    elif between:
+        whole = IntegerRange(from_value=between[0], to_value=between[1], step=1)
+        descriptor.integer_range = [whole]
+    return descriptor

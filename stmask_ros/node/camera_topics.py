@@ -10,8 +10,7 @@ from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -25,6 +24,7 @@ from stmask_ros.node.image_messages import (
     fill,
     from_bgr,
 )
+from stmask_ros.node.qos import make_publisher
 from stmask_ros.node.sources import Frame
 
 
@@ -41,7 +41,7 @@ class CameraTopics:
     """image_raw, image_raw/compressed and camera_info."""
 
     def __init__(self, node: Node, parameters: CameraParameters) -> None:
-        """Advertise the topics; raises CalibrationError."""
+        """Advertise the topics; raises CalibrationError, TopicError."""
         self._parameters = parameters
         self._calibration = load_camera_info(parameters.camera_info_url)
         self._clock = node.get_clock()
@@ -99,10 +99,9 @@ class _Once:
 
 
 def _publisher(node: Node, kind: type, topic: str) -> Publisher[Any]:
-    profile: QoSProfile = qos_profile_sensor_data
-    return node.create_publisher(
-        kind, topic, profile,
-        qos_overriding_options=QoSOverridingOptions.with_default_policies())
+    # That of rclpy's sensor data, but one for each topic: its overrides are written into it.
+    profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    return make_publisher(node, kind, topic, profile)
 
 
 def _wanted(publisher: Publisher[Any]) -> bool:

@@ -9,7 +9,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -20,6 +19,7 @@ from stmask_ros.node.health import HealthMonitor
 from stmask_ros.node.mailbox import Mailbox
 from stmask_ros.node.messages import stamp_of
 from stmask_ros.node.outputs import Outputs
+from stmask_ros.node.qos import make_subscription
 from stmask_ros.node.qos_advice import QosAdviser
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -66,9 +66,10 @@ class Channel:
         self._outputs: Outputs | None = None
         self._stream: Stream | None = None
         self._subscription: Subscription[CameraMessage] | None = None
+        self._adviser: QosAdviser | None = None
 
     def advertise(self, segmenter: VideoSegmenter) -> None:
-        """Make the topics for the results of a segmenter."""
+        """Make the topics for the results of a segmenter; raises TopicError."""
         self._outputs = Outputs(self._node, segmenter, self.prefix)
 
     def withdraw(self) -> None:
@@ -87,22 +88,22 @@ class Channel:
         )
 
     def connect(self) -> None:
-        """Receive images from now on."""
-        # rclpy writes the overrides into the profile it is given.
+        """Receive images from now on; raises TopicError."""
         profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         adviser = QosAdviser(self._node, self._topic, profile)
-        self._subscription = self._node.create_subscription(
-            CompressedImage if self._compressed else Image, self._topic, self._on_image, profile,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=adviser.on_event),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        self._subscription = make_subscription(
+            self._node, CompressedImage if self._compressed else Image, self._topic,
+            self._on_image, profile,
+            SubscriptionEventCallbacks(incompatible_qos=adviser.on_event),
         )
+        self._adviser = adviser
         self._node.get_logger().info(f'waiting for images on {self._subscription.topic_name}')
 
     def disconnect(self) -> None:
         """Receive nothing any more, and forget the stream."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-        self._subscription = self._stream = None
+        self._subscription = self._stream = self._adviser = None
 
     def reset(self) -> bool:
         """Let the next image start a new epoch; False if there is no stream."""
@@ -120,6 +121,7 @@ class Channel:
             enabled=self.enabled,
             topic=topic,
             publishers=self._node.count_publishers(topic),
+            incompatible=self._adviser.check() if self._adviser else [],
             counts=self._mailbox.counts(),
             health=self._health.snapshot(),
         )

@@ -20,7 +20,7 @@ class NodeSituation:
     What a diagnostic report tells of the node.
 
     name: of the node, resolved. state: of the lifecycle ('active', ...).
-    failure: why it could not be configured, or empty.
+    failure: why it could not be configured or activated, or empty.
     model, sha256, device: empty until configured. notices: standing warnings, such as weights
     that are not trained. trace: the trace file; empty if none is written.
     """
@@ -41,12 +41,14 @@ class CameraSituation:
     What a diagnostic report tells of a camera.
 
     topic: what images are received on, resolved. publishers: how many publish there.
+    incompatible: what to do about each publisher whose quality of service does not fit.
     """
 
     name: str
     enabled: bool
     topic: str
     publishers: int
+    incompatible: Sequence[str]
     counts: Counts
     health: Health
 
@@ -105,6 +107,8 @@ def _verdict(
             f'the last {health.failures_in_a_row} images could not be processed: '
             f'{health.last_failure}'
         )
+    if camera.incompatible:
+        return DiagnosticStatus.WARN, '; '.join(camera.incompatible)
     if node.state == 'active' and camera.enabled and silence > _SILENCE:
         return DiagnosticStatus.WARN, (
             f'no image for {silence:.0f} s on {camera.topic}, '
@@ -139,6 +143,7 @@ def _camera_facts(camera: CameraSituation) -> list[tuple[str, str]]:
         ('images processed', str(counts.processed)),
         ('images waiting or in work', str(counts.waiting + counts.in_flight)),
         ('images dropped', str(sum(counts.dropped.values()))),
+        ('incompatible publishers', str(len(camera.incompatible))),
         ('pictures failed', str(health.picture_failures)),
         *((f'dropped: {reason}', str(count)) for reason, count in sorted(reasons.items())),
         *((f'{what}, p50 / p95 / p99 [ms]', str(time)) for what, time in _times(health)),

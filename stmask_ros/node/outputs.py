@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -22,6 +23,7 @@ from stmask_ros.node.messages import (
     label_info_message,
 )
 from stmask_ros.node.parameters import Parameters
+from stmask_ros.node.qos import make_publisher
 from stmask_ros.overlay import draw_overlay, label_image
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -31,11 +33,11 @@ class Labels:
     """The latched topic that tells the classes of the model."""
 
     def __init__(self, node: Node, segmenter: VideoSegmenter) -> None:
-        """Advertise the topic of `node`, for the model of `segmenter`."""
+        """Advertise the topic of `node`, for the model of `segmenter`; raises TopicError."""
         self._node = node
         self._model = segmenter.model_name
         self._class_names = tuple(segmenter.class_names)
-        self._publisher = node.create_publisher(LabelInfo, '~/label_info', _latched())
+        self._publisher = make_publisher(node, LabelInfo, '~/label_info', _latched())
 
     def publish(self, score_threshold: float) -> None:
         """Tell the classes, to those who listen now and those who come later."""
@@ -57,22 +59,21 @@ class Outputs:
         Advertise the topics of `node`, for results of `segmenter`.
 
         prefix: comes before the topics' names: '' or the camera's name and a slash.
+        Raises TopicError, and then none of them is left.
         """
         self._node = node
         self._model = segmenter.model_name
         self._class_names = tuple(segmenter.class_names)
-        self._instances = node.create_publisher(
-            TrackedInstanceArray, f'~/{prefix}instances', _reliable(depth=5),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        self._overlay = self._picture_publisher(f'~/{prefix}overlay')
-        self._label_image = self._picture_publisher(f'~/{prefix}label_image')
+        with ExitStack() as undo:
+            def advertise(kind: type, topic: str, depth: int) -> Publisher[Any]:
+                made = make_publisher(node, kind, f'~/{prefix}{topic}', _reliable(depth))
+                undo.callback(node.destroy_publisher, made)
+                return made
 
-    def _picture_publisher(self, topic: str) -> Publisher[Image]:
-        return self._node.create_publisher(
-            Image, topic, _reliable(depth=1),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+            self._instances = advertise(TrackedInstanceArray, 'instances', depth=5)
+            self._overlay = advertise(Image, 'overlay', depth=1)
+            self._label_image = advertise(Image, 'label_image', depth=1)
+            self._withdraw = undo.pop_all().close
 
     def publish_instances(
         self,
@@ -113,8 +114,7 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take the topics back."""
-        for publisher in (self._instances, self._overlay, self._label_image):
-            self._node.destroy_publisher(publisher)
+        self._withdraw()
 
 
 # Always new profiles: rclpy writes a topic's overrides into the one it is given.

@@ -11,6 +11,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 
 from stmask_ros.node.parameters import ParameterError
+from stmask_ros.node.qos import TopicError
 from stmask_ros.node.segmenter import SegmenterNode
 from stmask_ros.node.transport import use_large_message_profile
 
@@ -42,7 +43,7 @@ def run(arguments: list[str] | None, on_signals_handled: Callable[[], None]) -> 
             return 1
         while rclpy.ok():
             _spin(node)
-    except ParameterError as error:
+    except (ParameterError, TopicError) as error:
         return _refuse(error)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

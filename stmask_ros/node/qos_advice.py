@@ -9,7 +9,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
 class QosAdviser:
-    """Warns once of each publisher whose quality of service the subscription cannot take."""
+    """Finds publishers whose quality of service a subscription cannot take."""
 
     def __init__(self, node: Node, topic: str, requested: QoSProfile) -> None:
         """Watch a topic; requested: what the subscription asks for, after any overrides."""
@@ -19,15 +19,25 @@ class QosAdviser:
         self._warned: set[tuple[int, ...]] = set()
 
     def on_event(self, _event: QoSRequestedIncompatibleQoSInfo) -> None:
-        """Find the publishers that do not fit and warn of them."""
+        """Warn of what DDS has just noticed."""
+        self.check()
+
+    def check(self) -> list[str]:
+        """Return what to do about each such publisher; warn of those that are new."""
+        found = []
         for publisher in self._node.get_publishers_info_by_topic(self._topic):
             offered = publisher.qos_profile
             compatibility, reason = qos_check_compatible(offered, self._requested)
-            identity = tuple(publisher.endpoint_gid)
-            if compatibility == QoSCompatibility.ERROR and identity not in self._warned:
-                self._warned.add(identity)
-                text = self._advice(_name(publisher), offered, reason)
-                self._node.get_logger().warning(text)
+            if compatibility == QoSCompatibility.ERROR:
+                found.append(self._advice(_name(publisher), offered, reason))
+                self._warn_once(publisher, found[-1])
+        return found
+
+    def _warn_once(self, publisher: TopicEndpointInfo, advice: str) -> None:
+        identity = tuple(publisher.endpoint_gid)
+        if identity not in self._warned:
+            self._warned.add(identity)
+            self._node.get_logger().warning(advice)
 
     def _advice(self, publisher: str, offered: QoSProfile, reason: str) -> str:
         return (

@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
 
 from stmask_ros.node.answerer import CameraMessage
 from stmask_ros.node.channel import Channel
@@ -17,6 +18,7 @@ from stmask_ros.node.mailbox import Mailroom
 from stmask_ros.node.outputs import Labels
 from stmask_ros.node.parameter_server import ParameterServer
 from stmask_ros.node.parameters import Parameters
+from stmask_ros.node.qos import TopicError, make_publisher
 from stmask_ros.node.services import Services
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.node.worker import Worker
@@ -39,7 +41,7 @@ class SegmenterNode(LifecycleNode):
     """
 
     def __init__(self) -> None:
-        """Declare the parameters; ParameterError if their values are wrong."""
+        """Declare the parameters; ParameterError or TopicError if they are wrong."""
         super().__init__('segmenter')
         self._server = ParameterServer(self, self._on_parameters)
         self._tracer = Tracer(self.get_logger(), self.get_fully_qualified_name())
@@ -60,7 +62,8 @@ class SegmenterNode(LifecycleNode):
         for channel in self._channels:
             if channel.prefix:
                 Services(self, channel.prefix, [channel])
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 1)
+        self._diagnostics = make_publisher(
+            self, DiagnosticArray, '/diagnostics', QoSProfile(depth=1))
         # Reports go on while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self.settings.diagnostics_period, self._report, clock=steady)
@@ -73,31 +76,25 @@ class SegmenterNode(LifecycleNode):
     # The lifecycle.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and advertise the topics; FAILURE if the model or device is missing."""
+        """Load the model and advertise the topics; FAILURE if one of them is impossible."""
         settings = self.settings
         if settings.torch_threads:
             torch.set_num_threads(settings.torch_threads)
         try:
             segmenter = load_segmenter(settings.model, settings.device, settings.tracker())
+            self._advertise(segmenter)
         except Exception as error:
-            known = isinstance(error, ModelError)
-            reason = str(error) if known else f'{type(error).__name__}: {error}'
-            self._failure = f'not configured: {reason}'
-            self.get_logger().error(self._failure)
-            return _FAILURE
+            self._free()
+            return self._fail('not configured', error)
         self._failure = ''
         self._segmenter = segmenter
-        self._labels = Labels(self, segmenter)
-        self._labels.publish(settings.score_threshold)
-        for channel in self._channels:
-            channel.advertise(segmenter)
         self.get_logger().info(f'model {segmenter.model_name} on {segmenter.device}')
         for notice in self._notices():
             self.get_logger().warning(notice)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start a new epoch of each camera and answer images."""
+        """Start a new epoch of each camera and answer images; FAILURE without their topics."""
         assert self._segmenter is not None
         segmenter = self._segmenter
         self._worker = Worker(
@@ -105,8 +102,13 @@ class SegmenterNode(LifecycleNode):
             segmenter, self._tracer, lambda: self.settings,
         )
         self._worker.start()
-        for channel in self._channels:
-            channel.connect()
+        try:
+            for channel in self._channels:
+                channel.connect()
+        except TopicError as error:
+            self.stop(_STEP_TIMEOUT)
+            return self._fail('not activated', error)
+        self._failure = ''
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -141,6 +143,20 @@ class SegmenterNode(LifecycleNode):
             channel.disconnect()
         worker, self._worker = self._worker, None
         return worker is None or worker.stop(timeout)
+
+    def _advertise(self, segmenter: VideoSegmenter) -> None:
+        self._labels = Labels(self, segmenter)
+        self._labels.publish(self.settings.score_threshold)
+        for channel in self._channels:
+            channel.advertise(segmenter)
+
+    def _fail(self, what: str, error: Exception) -> TransitionCallbackReturn:
+        """Say why a transition failed, in the log and from now on in the diagnostics."""
+        known = isinstance(error, (ModelError, TopicError))
+        reason = str(error) if known else f'{type(error).__name__}: {error}'
+        self._failure = f'{what}: {reason}'
+        self.get_logger().error(self._failure)
+        return _FAILURE
 
     def _free(self) -> None:
         for channel in self._channels:

@@ -171,7 +171,7 @@ def test_a_bag_with_its_own_stamps(camera, shared):
 
 @pytest.mark.parametrize(('argument', 'text'), [
     ('source:=/no/such/place', "source '/no/such/place' does not exist"),
-    ('rate:=-1.0', 'rate: -1.0 is outside'),
+    ('rate:=-1.0', 'rate out of range Min: 0.0, Max: 1000.0, value: -1.0'),
     ('stamps:=source', 'no recorded stamps'),
 ])
 def test_a_wrong_parameter_ends_it_with_one_line(argument, text):

@@ -316,7 +316,14 @@ def test_an_incompatible_publisher_is_named_with_the_cure(segmenter: SegmenterPr
     log = segmenter.log()
     assert f'on {TOPIC}: it offers best_effort volatile, this node requests reliable' in log
     assert f'qos_overrides.{TOPIC}.subscription' in log
+    segmenter.spin_until(lambda: segmenter.facts()['incompatible publishers'] == '1', 'it counted')
+    assert segmenter.status is not None
+    assert segmenter.status.level == segmenter.status.WARN
+    assert f'on {TOPIC}: it offers best_effort volatile' in segmenter.status.message
+    assert segmenter.answer(image(1000)).header == image(1000).header  # of the one that fits
     segmenter.client.destroy_publisher(publisher)
+    segmenter.spin_until(lambda: segmenter.facts()['incompatible publishers'] == '0', 'its end')
+    assert segmenter.log().count('no images will come from') == 1
 
 
 def test_a_new_activation_is_a_new_epoch(segmenter: SegmenterProcess) -> None:
