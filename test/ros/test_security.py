@@ -39,7 +39,7 @@ def audited(tmp_path: Path) -> Iterator[SegmenterProcess]:
     model.write_text(UNTRAINED.read_text().replace('weights: null', 'weights: weights.pth'))
     segmenter = SegmenterProcess(
         'segmenter_audited', '-p', f'model:={model}',
-        program=[str(AUDITED), str(tmp_path / 'notes')],
+        command=[sys.executable, str(AUDITED), str(tmp_path / 'notes')],
         env=os.environ | {'ROS_LOG_DIR': str(tmp_path / 'log')})
     try:
         segmenter.activate()
