@@ -141,7 +141,7 @@ def assert_answered(node: SegmenterProcess, message: Message) -> None:
 @pytest.mark.parametrize(('transport', 'source', 'message', 'convert', 'numbers'), [
     ('raw', raw_images, raw_message, to_bgr, (200, 10_000)),
     ('compressed', compressed_images, compressed_message, compressed_to_bgr, (100, 5_000)),
-])
+], ids=['raw', 'compressed'])
 def test_fuzzed_images(
     start: Callable[[str], SegmenterProcess], record_property: Callable[[str, object], None],
     long: bool, transport: str, source: Callable[[int], Iterator[SimpleNamespace]],

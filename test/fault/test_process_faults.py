@@ -65,7 +65,8 @@ def play(segmenter: SegmenterProcess, seconds: float) -> None:
         segmenter.executor.spin_once(timeout_sec=0.02)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    'number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_signals_at_random_points(
     start: Start, long: bool, record_property: Note, number: signal.Signals
 ) -> None:
@@ -106,7 +107,8 @@ main()
 """
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    'number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_before_ros_handles_signals(start: Start, number: signal.Signals) -> None:
     """Between the imports and the start of ROS too: exit code 0 and no traceback."""
     script = EARLY.format(number=number)

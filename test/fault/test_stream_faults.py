@@ -150,7 +150,8 @@ def sleeper(segmenter: SegmenterProcess) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@pytest.mark.parametrize('end', [None, signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    'end', [None, signal.SIGSTOP, signal.SIGKILL], ids=['asleep', 'SIGSTOP', 'SIGKILL'])
 def test_a_subscriber_that_takes_nothing(
     segmenter: SegmenterProcess, sleeper: subprocess.Popen[bytes], record_property: Note,
     end: signal.Signals | None,

@@ -1,0 +1,30 @@
+"""docs/faults.md names tests that exist, and all tests of faults are in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Library level: no behaviour of the node.
+NOT_OF_THE_NODE = {
+    'test_a_stream', 'test_compressed', 'test_raw', 'test_a_decompression_bomb_takes_no_memory'}
+
+
+def test_names() -> None:
+    """Every test named, and none forgotten."""
+    named = set(re.findall(r'`(test_\w+)(?:\[[^]]*\])?`', (ROOT / 'docs/faults.md').read_text()))
+    there = {
+        name for path in (ROOT / 'test/fault').glob('test_*.py')
+        for name in re.findall(r'^def (test_\w+)', path.read_text(), re.MULTILINE)}
+    assert named == there - NOT_OF_THE_NODE
+
+
+def test_models() -> None:
+    """Every fault of a model has its row."""
+    rows = re.findall(r'`test_a_model_that_is_not_taken\[(\w+)\]`', (
+        ROOT / 'docs/faults.md').read_text())
+    source = (ROOT / 'test/fault/test_weight_faults.py').read_text()
+    table = source.partition('FAULTS: dict')[2].partition('\n}')[0]
+    assert rows == re.findall(r'^    (\w+): ', table, re.MULTILINE)
