@@ -3,7 +3,8 @@ Time the evaluation against plain loops over pycocotools, on the same files in t
 
 python -m benchmark.evaluation [--videos 300] [--frames 30] [--repeats 3] [--output out]
 prints a table and writes evaluation.json. Times are from the files to the scores, reading
-included; a comparison is the ratio of medians. Stops if the two sides' scores differ.
+included; a comparison is the ratio of medians. Both sides use one core: where others use the
+machine too, compare CPU times. Stops if the two sides' scores differ.
 """
 
 from __future__ import annotations
