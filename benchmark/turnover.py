@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,16 @@ class Turnover:
         """Show the objects in a new frame; replace those whose time is over."""
         detections = self._seen()
         masks = assemble(self.prototypes, detections.coefficients, detections.boxes)
-        remembered = associate(
-            self.state.tracks.aged(), detections, masks, self.state.next_id,
-            self.state.sequence + 1, self.tracker,
-        ).remembered
-        self.state = self.state.after(remembered, None, self.tracker)
+        before = self.state
+        shown, remembered = associate(
+            before.tracks.aged(), detections, masks, before.next_id, before.sequence + 1,
+            self.tracker,
+        )
+        born = len(shown) - len(before.tracks)
+        self.state = replace(
+            before, sequence=before.sequence + 1, next_id=before.next_id + born,
+            tracks=remembered.kept(self.tracker),
+        )
         self.remaining -= 1
         over = self.remaining == 0
         self.objects[over] = self._new(int(over.sum()))

@@ -74,25 +74,26 @@ def center_size(boxes: Tensor) -> Tensor:
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the IoU [A, B] of boxes [A, 4] and [B, 4]; they may reach outside the image."""
-    top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+    """Return the IoU [..., A, B] of boxes [..., A, 4] and [..., B, 4], also outside the image."""
+    top_left = torch.maximum(a[..., :, None, :2], b[..., None, :, :2])
+    bottom_right = torch.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
     intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
-    area_a = (a[:, 2:] - a[:, :2]).prod(-1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(-1)
-    return intersection / (area_a[:, None] + area_b[None, :] - intersection)
+    area_a = (a[..., 2:] - a[..., :2]).prod(-1)
+    area_b = (b[..., 2:] - b[..., :2]).prod(-1)
+    return intersection / (area_a[..., :, None] + area_b[..., None, :] - intersection)
 
 
 def to_cells(boxes: Tensor, size: Sequence[int], padding: float = 0.0) -> Tensor:
     """
-    Scale boxes [N, 4] to a map of size (height, width), ordered, and clamped on one side each.
+    Scale boxes [..., 4] to a map of size (height, width), ordered, and clamped on one side each.
 
     The lower edges are clamped at 0 only and the upper ones at the size only, as in the released
     code: a box wholly outside comes out inverted.
     """
     height, width = size
-    scaled = boxes * boxes.new_tensor((width, height, width, height))
-    low = torch.minimum(scaled[:, :2], scaled[:, 2:]) - padding
-    high = torch.maximum(scaled[:, :2], scaled[:, 2:]) + padding
-    high = torch.minimum(high, high.new_tensor((width, height)))
+    # Numbers, and no tensor made of them: that would be a copy from the host at every call.
+    x, y = boxes[..., 0::2] * width, boxes[..., 1::2] * height
+    low = torch.stack((x.amin(-1), y.amin(-1)), -1) - padding
+    right, bottom = x.amax(-1) + padding, y.amax(-1) + padding
+    high = torch.stack((right.clamp(max=width), bottom.clamp(max=height)), -1)
     return torch.cat((low.clamp(min=0), high), -1)

@@ -63,6 +63,11 @@ class STMask(nn.Module):
         assert isinstance(head, PredictionHead)
         return head
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
     def forward(self, images: Tensor) -> Predictions:
         """images: float [B, 3, H, W], normalised RGB, H and W multiples of 32."""
         stages = self.backbone(images)

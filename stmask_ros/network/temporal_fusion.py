@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from stmask_ros.network.boxes import center_size, to_cells
+from stmask_ros.network.config import STMaskConfig
 
 ROI_SIZE = 7
 LEGACY_ENLARGEMENT = 1.2
@@ -34,6 +35,16 @@ class TemporalFeatures:
         """Return the features of one frame of the batch, [1, channels, H, W]."""
         chosen = slice(index, index + 1)
         return TemporalFeatures(self.correlated[chosen], self.concatenated[chosen])
+
+    @classmethod
+    def none(
+        cls, config: STMaskConfig, dtype: torch.dtype, device: torch.device
+    ) -> TemporalFeatures:
+        """Return zeros [1, channels, H, W], for a frame before which there was none."""
+        height, width = (-(-size // 32) * (4 >> config.correlation_level)
+                         for size in (config.input_height, config.input_width))
+        zeros = torch.zeros(1, config.channels, height, width, dtype=dtype, device=device)
+        return cls(zeros, zeros)
 
     @classmethod
     def stacked(cls, frames: Sequence[TemporalFeatures]) -> TemporalFeatures:

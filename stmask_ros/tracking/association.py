@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stmask_ros.network.boxes import box_iou
@@ -21,8 +22,8 @@ AMBIGUOUS_OVERLAP = 0.3
 def similarity(
     detections: Detections, masks: Tensor, tracks: TrackTable, config: TrackerConfig
 ) -> Tensor:
-    """Return the matching scores [detections, 1 + tracks]; column 0 stands for a new track."""
-    cosine = detections.embeddings @ tracks.embeddings.t()
+    """Return the matching scores [..., D, 1 + tracks]; column 0 stands for a new track."""
+    cosine = detections.embeddings @ tracks.embeddings.mT
     overlap = mask_iou(masks, tracks.masks)
     if config.matching == 'paper':
         scores, new = cosine + overlap, PAPER_NEW_TRACK_SCORE
@@ -31,7 +32,8 @@ def similarity(
         new = RELEASED_NEW_TRACK_SCORE
     if config.new_track_score is not None:
         new = config.new_track_score
-    return torch.cat((scores.new_full((len(scores), 1), new), scores), 1)
+    scores = torch.where(tracks.valid.unsqueeze(-2), scores, -torch.inf)
+    return F.pad(scores, (1, 0), value=new)
 
 
 class Association(NamedTuple):
@@ -45,57 +47,68 @@ def associate(
     tracks: TrackTable,
     detections: Detections,
     masks: Tensor,
-    next_id: int,
-    stamp: int,
+    next_id: int | Tensor,
+    stamp: int | Tensor,
     config: TrackerConfig,
     fused: bool = True,
 ) -> Association:
     """
-    Join the detections of a frame to the tracks: detected ones renewed, new ones appended.
+    Join the detections of a frame, or of each of a batch, to the tracks.
 
-    tracks: carried to this frame already, if fused. masks: soft, [detections, H, W].
+    tracks: carried to this frame already, if fused. masks: soft, [..., detections, H, W].
+    next_id, stamp: int64 [B, 1] for a batch. Detected tracks are renewed, new ones come after.
     A track takes the strongest detection that chose it; the others that did are dropped. Without
     temporal fusion, a detection over several remembered masks renews none of them.
     """
-    chosen = similarity(detections, masks, tracks, config).argmax(1)
-    # Detections come by falling score, so the first that chose a track is the strongest.
-    index = torch.arange(len(detections), device=chosen.device)
-    first = torch.full((len(tracks) + 1,), len(detections), device=chosen.device)
-    first.scatter_reduce_(0, chosen, index, 'amin')
-    rows = (first[1:] < len(detections)).nonzero().squeeze(1)
-    by = first[1:][rows]
-    new = (chosen == 0).nonzero().squeeze(1)
+    chosen = similarity(detections, masks, tracks, config).argmax(-1)
+    new = (chosen == 0) & detections.valid
     if config.retirement != 'never':
-        new = new[:max(config.capacity - len(tracks), 0)]
-    born = TrackTable.born(detections.rows(new), masks[new], next_id, stamp)
-    counted = _count(tracks, rows, stamp)
-    shown = _renew(counted, rows, detections, by, masks)
-    remembered = shown
-    if not fused:
-        clear = (mask_iou(masks[by], tracks.masks) > AMBIGUOUS_OVERLAP).sum(1) < 2
-        remembered = _renew(counted, rows[clear], detections, by[clear], masks)
+        room = config.capacity - tracks.valid.sum(-1, keepdim=True)
+        new &= new.cumsum(-1) <= room
+    ids = torch.where(new, next_id + new.cumsum(-1) - 1, 0)
+    found = TrackTable.born(detections, masks, ids, stamp)
+    shown = remembered = tracks
+    if len(detections) and len(tracks):
+        by, hit = _strongest_choice(chosen, detections.valid, len(tracks))
+        seen = found.rows(by)
+        counted = _counted(tracks, hit, stamp)
+        shown = remembered = _renewed(counted, hit, seen)
+        if not fused:
+            overlaps = mask_iou(seen.masks, tracks.masks) > AMBIGUOUS_OVERLAP
+            clear = (overlaps & tracks.valid.unsqueeze(-2)).sum(-1) < 2
+            remembered = _renewed(counted, hit & clear, seen)
+    born = found.only(new)
     return Association(shown.joined(born), remembered.joined(born))
 
 
-def _count(tracks: TrackTable, rows: Tensor, stamp: int) -> TrackTable:
+def _strongest_choice(chosen: Tensor, valid: Tensor, tracks: int) -> tuple[Tensor, Tensor]:
+    # For each track the detection that renews it, and whether there is one.
+    detections = chosen.shape[-1]
+    # Detections come by falling score, so the first that chose a track is the strongest.
+    order = torch.arange(detections, device=chosen.device).expand_as(chosen)
+    first = order.new_full((*chosen.shape[:-1], tracks + 1), detections)
+    first = first.scatter_reduce(-1, torch.where(valid, chosen, 0), order, 'amin')[..., 1:]
+    return first.clamp(max=detections - 1), first < detections
+
+
+def _counted(tracks: TrackTable, hit: Tensor, stamp: int | Tensor) -> TrackTable:
     return replace(
         tracks,
-        hits=tracks.hits.index_add(0, rows, torch.ones_like(rows)),
-        missed=tracks.missed.index_fill(0, rows, 0),
-        last_detected=tracks.last_detected.index_fill(0, rows, stamp),
+        hits=tracks.hits + hit,
+        missed=torch.where(hit, 0, tracks.missed),
+        last_detected=torch.where(hit, stamp, tracks.last_detected),
     )
 
 
-def _renew(
-    tracks: TrackTable, rows: Tensor, detections: Detections, by: Tensor, masks: Tensor
-) -> TrackTable:
-    return replace(
-        tracks,
-        boxes=tracks.boxes.index_copy(0, rows, detections.boxes[by]),
-        classes=tracks.classes.index_copy(0, rows, detections.classes[by]),
-        scores=tracks.scores.index_copy(0, rows, detections.scores[by]),
-        detection_scores=tracks.detection_scores.index_copy(0, rows, detections.scores[by]),
-        masks=tracks.masks.index_copy(0, rows, masks[by]),
-        coefficients=tracks.coefficients.index_copy(0, rows, detections.coefficients[by]),
-        embeddings=tracks.embeddings.index_copy(0, rows, detections.embeddings[by]),
-    )
+def _renewed(tracks: TrackTable, hit: Tensor, seen: TrackTable) -> TrackTable:
+    def renewed(name: str) -> Tensor:
+        old: Tensor = getattr(tracks, name)
+        where = hit.view(*hit.shape, *(1,) * (old.dim() - hit.dim()))
+        return torch.where(where, getattr(seen, name), old)
+
+    return replace(tracks, **{name: renewed(name) for name in _RENEWED})
+
+
+_RENEWED = (
+    'boxes', 'classes', 'scores', 'detection_scores', 'masks', 'coefficients', 'embeddings',
+)

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stmask_ros.masks import RegionMask
@@ -23,44 +24,56 @@ def assemble(
     """
     Combine prototypes into soft masks, and crop each to its box and one cell around.
 
-    prototypes: [H, W, P]; coefficients: [N, P] before their activation; boxes: [N, 4] fractions
-    of the padded input. Returns [N, H, W] in [0, 1] (paper, equation 9).
+    prototypes: [..., H, W, P]; coefficients: [..., N, P] before their activation; boxes:
+    [..., N, 4] fractions of the padded input. Returns [..., N, H, W] in [0, 1] (equation 9).
     """
-    height, width, count = prototypes.shape
+    height, width = prototypes.shape[-3:-1]
     if activation == 'tanh':
         coefficients = coefficients.tanh()
-    masks = (coefficients @ prototypes.view(-1, count).t()).sigmoid()
-    return masks.view(-1, height, width) * crop_window(boxes, height, width)
+    masks = (coefficients @ prototypes.flatten(-3, -2).mT).sigmoid()
+    masks = masks.view(*masks.shape[:-1], height, width)
+    return masks * crop_window(boxes, height, width)
 
 
 def crop_window(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Return bool [N, height, width]: the cells of each box [N, 4] and one around."""
-    x_min, y_min, x_max, y_max = to_cells(boxes, (height, width), padding=1)[..., None].unbind(1)
+    """Return bool [..., height, width]: the cells of each box [..., 4] and one around."""
+    x_min, y_min, x_max, y_max = to_cells(boxes, (height, width), padding=1)[..., None].unbind(-2)
     column = torch.arange(width, device=boxes.device)
     row = torch.arange(height, device=boxes.device)
     columns = (column >= x_min) & (column < x_max)
     rows = (row >= y_min) & (row < y_max)
-    return rows.unsqueeze(2) & columns.unsqueeze(1)
+    return rows.unsqueeze(-1) & columns.unsqueeze(-2)
 
 
 def mask_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the IoU [A, B] of soft masks [A, H, W] and [B, H, W], taken at one half."""
-    first = (a > BINARY_THRESHOLD).flatten(1).float()
-    second = (b > BINARY_THRESHOLD).flatten(1).float()
-    intersection = first @ second.t()
-    union = first.sum(1, keepdim=True) + second.sum(1) - intersection
+    """Return the IoU [..., A, B] of soft masks [..., A, H, W] and [..., B, H, W], at one half."""
+    first = (a > BINARY_THRESHOLD).flatten(-2).float()
+    second = (b > BINARY_THRESHOLD).flatten(-2).float()
+    intersection = first @ second.mT
+    union = first.sum(-1).unsqueeze(-1) + second.sum(-1).unsqueeze(-2) - intersection
     return torch.where(union > 0, intersection / union, 0.0)
 
 
 def visible_part(masks: Tensor, geometry: Geometry) -> Tensor:
-    """Return the part [N, h, w] of soft masks [N, H, W] that shows the image, not the padding."""
-    height, width = masks.shape[1:]
-    return masks[:, :int(geometry.height * height), :int(geometry.width * width)]
+    """Return the part [..., h, w] of soft masks [..., H, W] that shows the image, not padding."""
+    height, width = masks.shape[-2:]
+    return masks[..., :int(geometry.height * height), :int(geometry.width * width)]
+
+
+def image_masks(soft: Tensor, height: int, width: int) -> list[RegionMask]:
+    """
+    Scale soft masks [N, h, w] to an image of this size, bilinearly, and take them at one half.
+
+    On a CPU, each where it is; on a device, all of them there, and their bits are copied.
+    """
+    if soft.device.type == 'cpu':
+        return [region_mask(mask, height, width) for mask in soft.numpy()]
+    return whole_masks(soft, height, width)
 
 
 def region_mask(soft: npt.NDArray[np.float32], height: int, width: int) -> RegionMask:
     """
-    Scale a soft mask [h, w] to an image of this size, bilinearly, and take it at one half.
+    Return one of image_masks(), of [h, w].
 
     Only the surroundings of the mask are computed; the result equals scaling the whole of it.
     """
@@ -68,18 +81,33 @@ def region_mask(soft: npt.NDArray[np.float32], height: int, width: int) -> Regio
     columns = _span(soft.max(0, initial=0) > 0, width)
     if rows is None or columns is None:
         return RegionMask.empty()
-    above, below, y_fraction = _bilinear(rows, soft.shape[0], height)
-    left, right, x_fraction = _bilinear(columns, soft.shape[1], width)
-    upper, lower = soft[above], soft[below]
-    upper = upper[:, left] * (1 - x_fraction) + upper[:, right] * x_fraction
-    lower = lower[:, left] * (1 - x_fraction) + lower[:, right] * x_fraction
-    pixels = upper * (1 - y_fraction[:, None]) + lower * y_fraction[:, None]
-    region = RegionMask.from_full(pixels > BINARY_THRESHOLD)
-    if region.area == 0:
-        return region
-    return RegionMask(
-        region.x_offset + columns.start, region.y_offset + rows.start, region.pixels
-    )
+    pixels = _scaled(torch.from_numpy(soft), rows, columns, height, width)
+    return _moved(RegionMask.from_full(pixels.numpy()), rows.start, columns.start)
+
+
+def whole_masks(soft: Tensor, height: int, width: int) -> list[RegionMask]:
+    """Return image_masks() of soft masks on any device; the host reads eight pixels a byte."""
+    pixels = _scaled(soft, range(height), range(width), height, width)
+    pixels = F.pad(pixels, (0, -width % 8)).unflatten(2, (-1, 8))
+    digit = 1 << torch.arange(7, -1, -1, device=soft.device)
+    bits = (pixels * digit.byte()).sum(-1, dtype=torch.uint8).cpu().numpy()
+    return [_unpacked(mask) for mask in bits]
+
+
+def _unpacked(bits: npt.NDArray[np.uint8]) -> RegionMask:
+    # Only the rows and bytes around the mask are unpacked.
+    rows, columns = (np.flatnonzero(bits.any(axis)) for axis in (1, 0))
+    if rows.size == 0:
+        return RegionMask.empty()
+    around = bits[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    region = RegionMask.from_full(np.unpackbits(around, axis=1).astype(bool))
+    return _moved(region, int(rows[0]), 8 * int(columns[0]))
+
+
+def _moved(mask: RegionMask, rows: int, columns: int) -> RegionMask:
+    if mask.area == 0:
+        return mask
+    return RegionMask(mask.x_offset + columns, mask.y_offset + rows, mask.pixels)
 
 
 def _span(used: npt.NDArray[np.bool_], size: int) -> range | None:
@@ -93,12 +121,24 @@ def _span(used: npt.NDArray[np.bool_], size: int) -> range | None:
     return range(max(start, 0), min(stop, size))
 
 
+def _scaled(soft: Tensor, rows: range, columns: range, height: int, width: int) -> Tensor:
+    # Bool [..., rows, columns] of soft masks [..., h, w] scaled to an image.
+    above, below, y_fraction = _bilinear(rows, soft.shape[-2], height, soft.device)
+    left, right, x_fraction = _bilinear(columns, soft.shape[-1], width, soft.device)
+    upper, lower = soft.index_select(-2, above), soft.index_select(-2, below)
+    upper, lower = (
+        line.index_select(-1, left) * (1 - x_fraction) + line.index_select(-1, right) * x_fraction
+        for line in (upper, lower)
+    )
+    y_fraction = y_fraction.unsqueeze(-1)
+    return upper * (1 - y_fraction) + lower * y_fraction > BINARY_THRESHOLD
+
+
 def _bilinear(
-    pixels: range, cells: int, size: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    pixels: range, cells: int, size: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     # The two cells on either side of each pixel's center, and how far it is towards the second.
-    center = np.arange(pixels.start, pixels.stop, dtype=np.float32) + np.float32(0.5)
-    position = np.maximum(center * np.float32(cells / size) - np.float32(0.5), 0)
-    first = position.astype(np.int64)
-    second = np.minimum(first + 1, cells - 1)
-    return first, second, (position - first).astype(np.float32)
+    center = torch.arange(pixels.start, pixels.stop, dtype=torch.float32, device=device) + 0.5
+    position = (center * (cells / size) - 0.5).clamp(min=0)
+    first = position.long()
+    return first, (first + 1).clamp(max=cells - 1), position - first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -59,17 +60,36 @@ def preprocess(images: Sequence[Image], config: STMaskConfig, device: torch.devi
     Each is resized to the configured size without keeping its aspect ratio, normalised, and
     padded with zeros at the bottom and the right to multiples of 32. Raises InvalidImageError.
     """
+    return normalised(resized(images, config, device), config)
+
+
+def resized(images: Sequence[Image], config: STMaskConfig, device: torch.device) -> Tensor:
+    """Return uint8 BGR images of any sizes as uint8 [B, h, w, 3] of the configured size."""
     for image in images:
         check_image(image)
     size = (config.input_width, config.input_height)
-    pixels = np.stack([cv2.resize(i, size, interpolation=cv2.INTER_LINEAR) for i in images])
-    batch = torch.from_numpy(pixels).to(device).flip(3).permute(0, 3, 1, 2).float()
-    mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
-    scale = 1 / torch.tensor(STANDARD_DEVIATION, device=device).view(3, 1, 1)
-    batch = (batch - mean) * scale
+    pixels = torch.from_numpy(
+        np.stack([cv2.resize(i, size, interpolation=cv2.INTER_LINEAR) for i in images])
+    )
+    if device.type == 'cuda':
+        return pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.to(device)
+
+
+def normalised(pixels: Tensor, config: STMaskConfig) -> Tensor:
+    """Return uint8 BGR [B, h, w, 3] as the network's input, float32 [B, 3, H, W]."""
+    batch = pixels.flip(3).permute(0, 3, 1, 2).float()
+    mean, scale = _normalisation(pixels.device)
     right = _padded(config.input_width) - config.input_width
     bottom = _padded(config.input_height) - config.input_height
-    return F.pad(batch, (0, right, 0, bottom))
+    return F.pad((batch - mean) * scale, (0, right, 0, bottom))
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training as well
+def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
+    return mean, 1 / torch.tensor(STANDARD_DEVIATION, device=device).view(3, 1, 1)
 
 
 def _padded(size: int) -> int:

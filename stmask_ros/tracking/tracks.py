@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stmask_ros.network.config import STMaskConfig
 from stmask_ros.network.temporal_fusion import TemporalFeatures
 from stmask_ros.tracking.detection import Detections, NmsMode
 from stmask_ros.tracking.preprocess import STRIDE
+from stmask_ros.tracking.rows import Table
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,9 @@ class TrackerConfig:
 
 
 @dataclass(frozen=True)
-class TrackTable:
+class TrackTable(Table):
     """
-    N tracks, in the order of their ids.
+    N tracks, in the order of their ids; with a B in front for a batch, see Table.
 
     ids: int64 [N], from 1. boxes: [N, 4], fractions of the padded input. classes: int64 [N].
     scores, detection_scores: [N], now and at the last detection. masks: soft, [N, H / 4, W / 4].
@@ -77,6 +80,7 @@ class TrackTable:
     ages, hits, missed: int64 [N] frames. first_seen, last_detected: int64 [N] [ns].
     """
 
+    mark: ClassVar[str] = 'ids'
     ids: Tensor
     boxes: Tensor
     classes: Tensor
@@ -91,38 +95,53 @@ class TrackTable:
     first_seen: Tensor
     last_detected: Tensor
 
-    def __len__(self) -> int:
-        """Return N."""
-        return len(self.ids)
-
-    def rows(self, index: Tensor) -> TrackTable:
-        """Return the rows that a bool or int64 tensor chooses."""
-        return TrackTable(*(getattr(self, f.name)[index] for f in fields(self)))
-
     def aged(self) -> TrackTable:
         """Return the tracks one frame later, before any of them is detected again."""
         return replace(self, ages=self.ages + 1, missed=self.missed + 1)
 
     def joined(self, other: TrackTable) -> TrackTable:
         """Return these rows and the other's after them."""
+        axis = self.ids.dim() - 1
         return TrackTable(*(
-            torch.cat((getattr(self, f.name), getattr(other, f.name))) for f in fields(self)
+            torch.cat((getattr(self, f.name), getattr(other, f.name)), axis)
+            for f in fields(self)
         ))
+
+    def kept(self, config: TrackerConfig) -> TrackTable:
+        """Return the tracks that the next frame is to remember: not those missed too long."""
+        kept = self.valid
+        if config.retirement != 'never':
+            kept = kept & (self.missed <= config.max_missed)
+        return self.only(kept)
 
     @classmethod
     def born(
-        cls, detections: Detections, masks: Tensor, first_id: int, stamp: int
+        cls, detections: Detections, masks: Tensor, ids: Tensor, stamp: int | Tensor
     ) -> TrackTable:
-        """Return a new track for every detection, with ids counting from first_id."""
-        ids = torch.arange(
-            first_id, first_id + len(detections), device=detections.scores.device
-        )
+        """Return a new track for every detection."""
         one = torch.ones_like(ids)
         return cls(
             ids, detections.boxes, detections.classes, detections.scores, detections.scores,
             masks, detections.coefficients, detections.embeddings,
             one, one, one * 0, one * stamp, one * stamp,
         )
+
+    @classmethod
+    def stacked(cls, tables: Sequence[TrackTable], rows: int) -> TrackTable:
+        """Return the tables of several frames as one of a batch, each padded to so many rows."""
+        return cls(*(
+            torch.stack([_padded(getattr(table, f.name), rows) for table in tables])
+            for f in fields(cls)
+        ))
+
+    def frames(self, counts: Sequence[int]) -> list[TrackTable]:
+        """Return each frame of a batch by itself: its first rows, so many of them, copied."""
+        first = self.first(max(counts))
+        columns = [getattr(first, f.name).clone() for f in fields(self)]
+        return [
+            TrackTable(*(column[i, :count] for column in columns))
+            for i, count in enumerate(counts)
+        ]
 
     @classmethod
     def empty(cls, config: STMaskConfig, device: torch.device) -> TrackTable:
@@ -137,7 +156,7 @@ class TrackTable:
         detections = Detections(
             none(4), none(), integers, none(config.num_prototypes), none(config.embedding_size)
         )
-        return cls.born(detections, none(height, width), 1, 0)
+        return cls.born(detections, none(height, width), integers, 0)
 
 
 @dataclass(frozen=True)
@@ -155,11 +174,6 @@ class StreamState:
     tracks: TrackTable
     features: TemporalFeatures | None
 
-    def after(
-        self, remembered: TrackTable, features: TemporalFeatures | None, config: TrackerConfig
-    ) -> StreamState:
-        """Return the state after a frame that left these tracks; those missed too long go."""
-        next_id = self.next_id + len(remembered) - len(self.tracks)
-        if config.retirement != 'never':
-            remembered = remembered.rows(remembered.missed <= config.max_missed)
-        return StreamState(self.epoch, self.sequence + 1, next_id, remembered, features)
+
+def _padded(values: Tensor, rows: int) -> Tensor:
+    return F.pad(values, (0, 0) * (values.dim() - 1) + (0, rows - len(values)))

@@ -18,7 +18,7 @@ from stmask_ros.network.config import STMaskConfig
 from stmask_ros.network.heads import InstanceOutput
 from stmask_ros.network.stmask import Predictions, STMask
 from stmask_ros.network.temporal_fusion import TemporalFeatures, correlate, fuse, pool_regions
-from stmask_ros.tracking.detection import Detections, cross_class_nms, suppress
+from stmask_ros.tracking.detection import Candidates, Detections, cross_class_nms, suppress
 from stmask_ros.tracking.preprocess import preprocess
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -155,10 +155,12 @@ def test_suppression_from_reference_inputs(t: int, run: Run, golden: list[Golden
     best = torch.from_numpy(g['fg_score_max'])[candidates]
     probabilities[torch.arange(len(candidates)), classes] = best
     centerness = torch.from_numpy(g['centerness_raw_order'])[candidates]
-    kept, kept_classes, scores = cross_class_nms(boxes, probabilities, centerness, 0.5)
-    np.testing.assert_array_equal(kept_classes.numpy(), g['nms.class'])
-    close(scores, g['nms.score'], 1e-6)
-    close(boxes[kept], g['nms.box'], 1e-6)
+    strong = torch.ones(len(candidates), dtype=torch.bool)
+    kept = cross_class_nms(Candidates(strong, candidates, boxes, probabilities, centerness), 0.5)
+    kept = kept.only(kept.valid)
+    np.testing.assert_array_equal(kept.classes.numpy(), g['nms.class'])
+    close(kept.scores, g['nms.score'], 1e-6)
+    close(kept.boxes, g['nms.box'], 1e-6)
 
 
 @pytest.mark.parametrize('t', FRAMES)

@@ -20,7 +20,14 @@ from stmask_ros.network.config import STMaskConfig
 from stmask_ros.network.deformable import ModulatedDeformableConv2d, deformable_convolution
 from stmask_ros.network.temporal_fusion import TemporalNet, correlate, pool_regions
 from stmask_ros.tracking.association import associate
-from stmask_ros.tracking.detection import Detections, cross_class_nms, greedy_nms, per_class_nms
+from stmask_ros.tracking.detection import (
+    Candidates,
+    Detections,
+    Survivors,
+    cross_class_nms,
+    greedy_nms,
+    per_class_nms,
+)
 from stmask_ros.tracking.masks import assemble, crop_window, mask_iou, region_mask, visible_part
 from stmask_ros.tracking.preprocess import Geometry
 from stmask_ros.tracking.tracks import TrackerConfig, TrackTable
@@ -123,19 +130,23 @@ def test_temporal_net(operator: Load, reference: Any) -> None:
         ('plain_fast', per_class_nms), ('plain_traditional', greedy_nms),
     ],
 )
-def test_nms(operator: Load, name: str, suppress: Callable[..., tuple[Tensor, ...]]) -> None:
+def test_nms(operator: Load, name: str, suppress: Callable[..., Survivors]) -> None:
     """Each kind of suppression: order, class and score of every survivor."""
     golden = operator('nms')
     given = tensors(golden)
     # The plain vectors were made without centerness.
     centerness = given['centerness'] if name.startswith('tf') else torch.ones(400)
-    kept, classes, scores = suppress(
-        given['box'], given['conf'][:, 1:], centerness, 0.5, 0.05
+    probabilities = given['conf'][:, 1:]
+    candidates = Candidates(
+        torch.ones(400, dtype=torch.bool), torch.arange(400), given['box'], probabilities,
+        centerness,
     )
-    np.testing.assert_array_equal(kept.numpy(), golden[f'{name}/index'])
-    np.testing.assert_array_equal(classes.numpy(), golden[f'{name}/class'])
-    close(scores, golden[f'{name}/score'], 1e-7)
-    close(given['box'][kept], golden[f'{name}/box'], 1e-6)
+    kept = suppress(candidates, 0.5, 0.05)
+    kept = kept.only(kept.valid)
+    np.testing.assert_array_equal(kept.anchors.numpy(), golden[f'{name}/index'])
+    np.testing.assert_array_equal(kept.classes.numpy(), golden[f'{name}/class'])
+    close(kept.scores, golden[f'{name}/score'], 1e-7)
+    close(kept.boxes, golden[f'{name}/box'], 1e-6)
 
 
 def test_crop(operator: Load) -> None:

@@ -1,0 +1,93 @@
+"""Frames computed together in padded tables, as on a device: the same results as each alone."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_models import noise, small_model
+
+from stmask_ros.network.config import STMaskConfig
+from stmask_ros.tracking.masks import region_mask, whole_masks
+from stmask_ros.tracking.results import FrameResult
+from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.tracking.tracks import StreamState, TrackerConfig
+
+CPU = torch.device('cpu')
+INTEGERS = (
+    'track_ids', 'statuses', 'sources', 'class_ids', 'ages', 'hits', 'missed', 'first_seen',
+    'last_detected',
+)
+TRACKERS: list[dict[str, Any]] = [
+    {},
+    {'capacity': 5},
+    {'retirement': 'never', 'max_missed': 2},
+    {'nms': 'per_class', 'max_detections': 7},
+    {'matching': 'paper', 'max_missed': 1, 'score_threshold': 0.3},
+    {'nms': 'greedy'},
+]
+
+
+def assert_alike(alone: FrameResult, together: FrameResult) -> None:
+    """Assert equal tracks; numbers to rounding."""
+    for name in INTEGERS:
+        np.testing.assert_array_equal(getattr(alone, name), getattr(together, name), name)
+    np.testing.assert_allclose(alone.boxes, together.boxes, atol=2e-2)
+    np.testing.assert_allclose(alone.scores, together.scores, atol=1e-5)
+    for mask, other in zip(alone.masks, together.masks, strict=True):
+        assert abs(mask.area - other.area) <= max(3, 0.005 * mask.area)
+
+
+@pytest.mark.parametrize('config', ['stmask_lite', 'STMask_resnet50', 'STMask_plus_resnet50_ada'])
+@pytest.mark.parametrize('tracker', TRACKERS, ids=str)
+def test_two_streams_in_padded_tables(config: str, tracker: dict[str, Any]) -> None:
+    """One that begins later, too."""
+    model = small_model(STMaskConfig.named(config))
+    alone = VideoSegmenter(model, CPU, TrackerConfig(**tracker))
+    together = VideoSegmenter(model, CPU, TrackerConfig(**tracker), in_batches=True)
+    expected = [alone.initial_state(), alone.initial_state(epoch=7)]
+    states = [together.initial_state(), together.initial_state(epoch=7)]
+    shown = 0
+    for t in range(6):
+        if t == 2:
+            expected[1], states[1] = alone.initial_state(8), together.initial_state(8)
+        # Nothing is found in an even image, so tracks go on without a detection as well.
+        images = [noise(t % 3), np.full((60, 80, 3), 90, np.uint8) if t == 4 else noise(9 + t)]
+        wanted, expected = alone.step(images, expected)
+        results, states = together.step(images, states)
+        for one, other in zip(wanted, results, strict=True):
+            assert_alike(one, other)
+            shown += len(one)
+        for state, other_state in zip(expected, states, strict=True):
+            assert state.next_id == other_state.next_id
+            assert_same_tracks(state, other_state)
+    assert shown
+
+
+def assert_same_tracks(alone: StreamState, together: StreamState) -> None:
+    """Assert that a state remembers the same tracks, and none that is only padding."""
+    for field in fields(alone.tracks):
+        torch.testing.assert_close(
+            getattr(alone.tracks, field.name), getattr(together.tracks, field.name),
+            rtol=1e-4, atol=1e-4, msg=field.name,
+        )
+
+
+def test_masks_scaled_as_a_whole_are_those_scaled_in_their_regions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    soft = torch.rand(6, 23, 32, generator=generator)
+    soft[0] = 0
+    soft[1, :, 5:] = 0
+    soft[2, 3:] = 0
+    soft[3, :, :-1] = 0
+    soft[4] = (soft[4] > 0.99).float()
+    for height, width in ((90, 128), (37, 53), (1, 1), (11, 500)):
+        whole = whole_masks(soft, height, width)
+        for mask, one in zip(soft, whole, strict=True):
+            expected = region_mask(mask.numpy(), height, width)
+            assert (one.x_offset, one.y_offset) == (expected.x_offset, expected.y_offset)
+            np.testing.assert_array_equal(one.pixels, expected.pixels)
+    assert whole_masks(soft[:0], 4, 4) == []
