@@ -35,7 +35,7 @@ def priors(
         x = (torch.arange(width, device=device) + 0.5) / width
         center_y, center_x = torch.meshgrid(y, x, indexing='ij')
         center = torch.stack((center_x, center_y), -1).unsqueeze(2)
-        size = torch.tensor([(w / width, h / height) for h, w in shapes], device=device)
+        size = torch.tensor([(w / width, h / height) for h, w in shapes]).to(device)
         center, size = torch.broadcast_tensors(center, size)
         levels.append(torch.cat((center, size), -1).reshape(-1, 4))
     return torch.cat(levels)

@@ -1,4 +1,4 @@
-"""Deformable convolution, with a path for the CPU that is not scalar."""
+"""Deformable convolution, with a path for the CPU and half precision that is not scalar."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def deformable_convolution(
     modulation: [B, taps, H', W'] factors of the taps, or None.
     Returns [B, out, H', W'].
     """
-    if x.is_cuda:
+    # torchvision computes positions in the precision of x: too coarse in a half.
+    if x.is_cuda and x.dtype == torch.float32:
         out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
         return out
     return _gather_and_multiply(x, offset, weight, bias, stride, padding, modulation)
@@ -49,7 +50,7 @@ def _gather_and_multiply(
     tap = torch.arange(taps, device=x.device)
     row = torch.arange(out_height, device=x.device) * stride - padding[0]
     column = torch.arange(out_width, device=x.device) * stride - padding[1]
-    offset = offset.view(batch, taps, 2, out_height, out_width).permute(0, 3, 4, 1, 2)
+    offset = offset.float().view(batch, taps, 2, out_height, out_width).permute(0, 3, 4, 1, 2)
     y = offset[..., 0] + (row[:, None, None] + tap // kernel_width)
     x_position = offset[..., 1] + (column[:, None] + tap % kernel_width)
     factor = None if modulation is None else modulation.permute(0, 2, 3, 1)
@@ -57,7 +58,8 @@ def _gather_and_multiply(
     table = x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
     index += (torch.arange(batch, device=x.device) * height * width).view(batch, 1, 1, 1, 1)
     samples = F.embedding_bag(
-        index.view(-1, 4), table, mode='sum', per_sample_weights=corner_weight.view(-1, 4)
+        index.view(-1, 4), table, mode='sum',
+        per_sample_weights=corner_weight.view(-1, 4).to(x.dtype),
     )
     kernel = weight.permute(2, 3, 1, 0).reshape(taps * channels, out_channels)
     samples = samples.view(-1, taps * channels)
@@ -75,7 +77,7 @@ def _corners(
     columns = torch.stack((left, left + 1, left, left + 1), -1)
     weights = torch.stack(((1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx), -1)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    weights = torch.where(inside, weights, 0.0)
+    weights = weights.masked_fill(~inside, 0)
     if factor is not None:
         weights = weights * factor.unsqueeze(-1)
     # Clamped before the cast: the integer of a huge or undefined position is not defined.

@@ -18,6 +18,7 @@ class HeadOutput(NamedTuple):
     """
     Dense predictions for all A anchors, in the order (level, y, x, kernel).
 
+    In single precision, whatever the weights are, except upfeatures.
     box_deltas: [B, A, 4]. class_logits: [B, A, 1 + classes], 0 is the background.
     centerness: [B, A] in (-1, 1), in the configured order (see STMaskConfig.centerness_order);
     ones for a head without centerness.
@@ -74,8 +75,9 @@ class PredictionHead(nn.Module):
         levels = [self._level(feature) for feature in pyramid]
         boxes, centerness, logits, upfeatures = zip(*levels, strict=True)
         return HeadOutput(
-            torch.cat(boxes, 1), torch.cat(logits, 1), torch.cat(centerness, 1),
-            list(upfeatures), tuple((int(p.shape[-2]), int(p.shape[-1])) for p in pyramid),
+            torch.cat(boxes, 1).float(), torch.cat(logits, 1).float(),
+            torch.cat(centerness, 1).float(), list(upfeatures),
+            tuple((int(p.shape[-2]), int(p.shape[-1])) for p in pyramid),
         )
 
     def _level(self, feature: Tensor) -> tuple[Tensor, ...]:
@@ -121,10 +123,11 @@ class PredictionHead(nn.Module):
     ) -> Tensor:
         sizes = [height * width * len(layers) for height, width in output.level_sizes]
         levels = []
-        for x, deltas in zip(output.upfeatures, output.box_deltas.split(sizes, 1), strict=True):
+        box_deltas = output.box_deltas.to(output.upfeatures[0].dtype)
+        for x, deltas in zip(output.upfeatures, box_deltas.split(sizes, 1), strict=True):
             maps = deltas.unflatten(1, (*x.shape[2:], len(layers))).permute(3, 0, 4, 1, 2)
             levels.append(_by_anchor(_apply(layers, tower(x), list(maps))))
-        return torch.cat(levels, 1)
+        return torch.cat(levels, 1).float()
 
     def _sparse(
         self, layers: nn.ModuleList, tower: nn.Sequential, output: HeadOutput, anchors: Tensor

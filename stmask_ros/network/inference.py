@@ -14,23 +14,26 @@ from stmask_ros.network.stmask import STMask
 from stmask_ros.network.winograd import WinogradConv2d
 
 
-def prepared_for_inference(network: STMask, device: torch.device) -> STMask:
+def prepared_for_inference(
+    network: STMask, device: torch.device, dtype: torch.dtype = torch.float32
+) -> STMask:
     """
     Return a copy on the device, in evaluation mode, with batch norm folded, channels last.
 
-    On the CPU, 3x3 convolutions of many channels are Winograd's.
+    dtype: of its weights and feature maps; what it predicts is float32 whatever they are.
+    On the CPU in float32, 3x3 convolutions of many channels are Winograd's.
     Its parameters are no longer those of a checkpoint, and it cannot be trained.
     """
     prepared = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(prepared.modules()):
         _fold_batch_norm(module)
     prepared = prepared.to(memory_format=torch.channels_last)
-    if device.type == 'cpu':
+    if device.type == 'cpu' and dtype == torch.float32:
         head = prepared.head
         for part in (prepared.backbone, prepared.fpn, prepared.proto_net, prepared.TemporalNet,
                      head.upfeature, head.bbox_extra, head.conf_extra):
             _use_winograd(part)
-    return prepared.to(device)
+    return prepared.to(device, dtype)
 
 
 def _use_winograd(part: nn.Module | None) -> None:

@@ -70,7 +70,7 @@ class STMask(nn.Module):
 
     def forward(self, images: Tensor) -> Predictions:
         """images: float [B, 3, H, W], normalised RGB, H and W multiples of 32."""
-        stages = self.backbone(images)
+        stages = self.backbone(images.to(self.dtype))
         pyramid = self.fpn(stages[-3:])
         head: HeadOutput = self.head(pyramid)
         anchors = priors(head.level_sizes, self.config.anchor_shapes, images.device)
@@ -82,7 +82,7 @@ class STMask(nn.Module):
             head,
             anchors,
             decode(head.box_deltas, anchors, self.config.variances),
-            self.proto_net(pyramid[0]),
+            self.proto_net(pyramid[0]).float(),
             TemporalFeatures(maps[self.config.correlated], maps[self.config.concatenated]),
         )
 
@@ -114,8 +114,8 @@ class STMask(nn.Module):
             raise RuntimeError('this configuration has no temporal fusion')
         joint = fuse(previous, current, self.config.correlation_patch)
         regions = pool_regions(joint, boxes, frames, self.config.temporal_roi)
-        deltas: tuple[Tensor, Tensor] = self.TemporalNet(regions)
-        return deltas
+        box_deltas, coefficient_deltas = self.TemporalNet(regions)
+        return box_deltas.float(), coefficient_deltas.float()
 
 
 def initialise(network: STMask, seed: int = 0) -> None:

@@ -31,10 +31,14 @@ class TemporalFeatures:
     correlated: Tensor
     concatenated: Tensor
 
-    def row(self, index: int) -> TemporalFeatures:
-        """Return the features of one frame of the batch, [1, channels, H, W]."""
-        chosen = slice(index, index + 1)
-        return TemporalFeatures(self.correlated[chosen], self.concatenated[chosen])
+    def frames(self) -> list[TemporalFeatures]:
+        """Return each frame of the batch by itself, [1, channels, H, W], copied."""
+        return [
+            TemporalFeatures(correlated.clone(), concatenated.clone())
+            for correlated, concatenated in zip(
+                self.correlated.split(1), self.concatenated.split(1), strict=True
+            )
+        ]
 
     @classmethod
     def none(
@@ -48,9 +52,7 @@ class TemporalFeatures:
 
     @classmethod
     def stacked(cls, frames: Sequence[TemporalFeatures]) -> TemporalFeatures:
-        """Return the features of several frames as one batch."""
-        if len(frames) == 1:
-            return frames[0]
+        """Return the features of several frames as one batch, copied."""
         return cls(
             torch.cat([f.correlated for f in frames]),
             torch.cat([f.concatenated for f in frames]),
@@ -80,9 +82,10 @@ def correlate(previous: Tensor, current: Tensor, patch: int) -> Tensor:
     reach = patch // 2
     padded = F.pad(current, (reach,) * 4).flatten(2)
     # All pairs by one matrix product, of which a band is kept: faster than patch * patch passes.
-    pairs = torch.bmm(padded.transpose(1, 2), previous.flatten(2))
+    # Divided first: a half precision number would overflow.
+    pairs = torch.bmm(padded.transpose(1, 2), previous.flatten(2) / channels)
     index = _displaced_cells(height, width, patch, previous.device)
-    band = pairs.gather(1, index.expand(batch, -1, -1)) / channels
+    band = pairs.gather(1, index.expand(batch, -1, -1))
     return F.leaky_relu(band, 0.1).view(batch, patch * patch, height, width)
 
 
@@ -105,10 +108,11 @@ def pool_regions(
     # A box outside the map comes out inverted, and without an end if it is not finite: roi_align
     # would count samples for it. A box of no size pools to the same zeros at no cost.
     regular = (cells[:, 2:] > cells[:, :2]).all(1, keepdim=True)
-    cells = torch.where(regular, cells, 0.0)
+    cells = cells.masked_fill(~regular, 0)
     rois = torch.cat((frames.to(cells.dtype).unsqueeze(1), cells), 1)
-    pooled: Tensor = roi_align(features, rois, ROI_SIZE, aligned=True)
-    return pooled
+    # In single precision, in which the boxes are.
+    pooled: Tensor = roi_align(features.float(), rois, ROI_SIZE, aligned=True)
+    return pooled.to(features.dtype)
 
 
 def _legacy_cells(boxes: Tensor) -> Tensor:

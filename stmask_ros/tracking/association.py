@@ -32,7 +32,7 @@ def similarity(
         new = RELEASED_NEW_TRACK_SCORE
     if config.new_track_score is not None:
         new = config.new_track_score
-    scores = torch.where(tracks.valid.unsqueeze(-2), scores, -torch.inf)
+    scores = scores.masked_fill(~tracks.valid.unsqueeze(-2), -torch.inf)
     return F.pad(scores, (1, 0), value=new)
 
 
@@ -65,7 +65,7 @@ def associate(
     if config.retirement != 'never':
         room = config.capacity - tracks.valid.sum(-1, keepdim=True)
         new &= new.cumsum(-1) <= room
-    ids = torch.where(new, next_id + new.cumsum(-1) - 1, 0)
+    ids = (next_id + new.cumsum(-1) - 1) * new
     found = TrackTable.born(detections, masks, ids, stamp)
     shown = remembered = tracks
     if len(detections) and len(tracks):
@@ -87,7 +87,7 @@ def _strongest_choice(chosen: Tensor, valid: Tensor, tracks: int) -> tuple[Tenso
     # Detections come by falling score, so the first that chose a track is the strongest.
     order = torch.arange(detections, device=chosen.device).expand_as(chosen)
     first = order.new_full((*chosen.shape[:-1], tracks + 1), detections)
-    first = first.scatter_reduce(-1, torch.where(valid, chosen, 0), order, 'amin')[..., 1:]
+    first = first.scatter_reduce(-1, chosen * valid, order, 'amin')[..., 1:]
     return first.clamp(max=detections - 1), first < detections
 
 
@@ -95,7 +95,7 @@ def _counted(tracks: TrackTable, hit: Tensor, stamp: int | Tensor) -> TrackTable
     return replace(
         tracks,
         hits=tracks.hits + hit,
-        missed=torch.where(hit, 0, tracks.missed),
+        missed=tracks.missed * ~hit,
         last_detected=torch.where(hit, stamp, tracks.last_detected),
     )
 

@@ -161,7 +161,7 @@ _NMS = {'cross_class': cross_class_nms, 'per_class': per_class_nms, 'greedy': gr
 
 def _strongest(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     # The best of the valid scores and where they are, by falling score, equal ones in order.
-    ranked = torch.where(valid, scores, -torch.inf).sort(
+    ranked = scores.masked_fill(~valid, -torch.inf).sort(
         stable=True, dim=-1, descending=True
     )
     return ranked.values[..., :TOP_CANDIDATES], ranked.indices[..., :TOP_CANDIDATES]

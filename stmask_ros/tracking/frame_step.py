@@ -35,10 +35,15 @@ class StepInput:
     stamp: int | Tensor
 
     @classmethod
+    def alone(cls, pixels: Tensor, state: StreamState, stamp: int) -> StepInput:
+        """Return one frame and its stream's state."""
+        return cls(pixels, state.features, state.tracks, state.next_id, stamp)
+
+    @classmethod
     def padded(
         cls, pixels: Tensor, states: Sequence[StreamState], stamps: Sequence[int], network: STMask
     ) -> StepInput:
-        """Return the states as a batch, their tables padded to a power of two rows."""
+        """Return copies of the states as a batch, their tables padded to a power of two rows."""
         none = TemporalFeatures.none(network.config, network.dtype, pixels.device)
         rows = padded_rows(max(len(state.tracks) for state in states))
         numbers = torch.tensor([[s.next_id for s in states], stamps]).to(pixels.device)
@@ -69,11 +74,11 @@ class StepOutput:
     remembered: TrackTable
     features: TemporalFeatures
 
-    def tables(self, counts: Sequence[int]) -> list[TrackTable]:
-        """Return the tracks that each frame remembers, so many."""
+    def frames(self, counts: Sequence[int]) -> list[tuple[TrackTable, TemporalFeatures]]:
+        """Return what each frame leaves to the next: its tracks, so many, and its features."""
         if self.remembered.ids.dim() == 1:
-            return [self.remembered]
-        return self.remembered.frames(counts)
+            return [(self.remembered, self.features)]
+        return list(zip(self.remembered.frames(counts), self.features.frames(), strict=True))
 
 
 def padded_rows(count: int) -> int:

@@ -51,7 +51,7 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
     second = (b > BINARY_THRESHOLD).flatten(-2).float()
     intersection = first @ second.mT
     union = first.sum(-1).unsqueeze(-1) + second.sum(-1).unsqueeze(-2) - intersection
-    return torch.where(union > 0, intersection / union, 0.0)
+    return (intersection / union).masked_fill(union <= 0, 0)
 
 
 def visible_part(masks: Tensor, geometry: Geometry) -> Tensor:

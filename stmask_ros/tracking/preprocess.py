@@ -88,8 +88,8 @@ def normalised(pixels: Tensor, config: STMaskConfig) -> Tensor:
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # what is kept must serve training as well
 def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
-    mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
-    return mean, 1 / torch.tensor(STANDARD_DEVIATION, device=device).view(3, 1, 1)
+    mean, deviation = torch.tensor((MEAN, STANDARD_DEVIATION)).to(device).view(2, 3, 1, 1)
+    return mean, 1 / deviation
 
 
 def _padded(size: int) -> int:

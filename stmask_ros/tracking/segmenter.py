@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from stmask_ros.masks import RegionMask
 from stmask_ros.network.checkpoint import Model, ModelError, load_model
 from stmask_ros.network.inference import prepared_for_inference
+from stmask_ros.tracking.captured import BatchStep, CapturingStep, numerics
 from stmask_ros.tracking.frame_step import StepInput, StepOutput, compute
 from stmask_ros.tracking.masks import image_masks, visible_part
 from stmask_ros.tracking.preprocess import Geometry, Image, InvalidImageError, resized
@@ -22,16 +24,29 @@ from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
 __all__ = ['InvalidImageError', 'ModelError', 'VideoSegmenter', 'load_segmenter']
 
 
+Precision = Literal['float32', 'float16', 'bfloat16']
+
+
 def load_segmenter(
-    model: str | Path, device: str = 'cpu', tracker: TrackerConfig | None = None
+    model: str | Path, device: str = 'cpu', tracker: TrackerConfig | None = None,
+    precision: Precision = 'float32',
 ) -> VideoSegmenter:
     """
     Load a model by name or path and return a segmenter on a device.
 
-    device: 'cpu', 'cuda', 'cuda:1', ..., or 'auto' for CUDA where there is one. Raises ModelError
-    if the model cannot be loaded or the device is not there.
+    device: 'cpu', 'cuda', 'cuda:1', ..., or 'auto' for CUDA where there is one. precision: see
+    VideoSegmenter; a CPU has float32 only. Raises ModelError if the model cannot be loaded or the
+    device, with this precision, is not there.
     """
-    return VideoSegmenter(load_model(model), _device(device), tracker or TrackerConfig())
+    where = _device(device)
+    if where.type == 'cpu' and precision != 'float32':
+        raise ModelError(
+            f'precision {precision!r} was asked for and the device is a CPU, where it would only '
+            "be slower: use 'float32'"
+        )
+    return VideoSegmenter(
+        load_model(model), where, tracker or TrackerConfig(), precision=precision
+    )
 
 
 class VideoSegmenter:
@@ -43,7 +58,7 @@ class VideoSegmenter:
 
     def __init__(
         self, model: Model, device: torch.device, tracker: TrackerConfig,
-        in_batches: bool | None = None,
+        in_batches: bool | None = None, precision: Precision = 'float32',
     ) -> None:
         """
         Prepare the model's network for inference on the device.
@@ -51,17 +66,22 @@ class VideoSegmenter:
         in_batches: compute the frames of a step together, in tables of fixed lengths (see
         tracking/rows.py), or each alone. None for together, except on a CPU: there it saves
         nothing, and the sums of a frame would depend on the others, if by little.
+        precision: of the network's weights and feature maps; boxes, scores, masks and all that
+        follows are float32.
         network: the copy that steps run; see docs/models.md for what can be read from it.
         """
-        self.network = prepared_for_inference(model.network, device)
+        self.network = prepared_for_inference(model.network, device, getattr(torch, precision))
         self.device = device
         self.tracker = tracker
         self.class_names = model.description.classes
         self.model_name = f'{model.description.name}@{model.digest[:12]}'
         self.model_sha256 = model.digest
         self.freshly_initialised = model.freshly_initialised
-        self._in_batches = device.type != 'cpu' if in_batches is None else in_batches
         self._geometry = Geometry.of(self.network.config)
+        self._in_batches = device.type != 'cpu' if in_batches is None else in_batches
+        self._batch_step: BatchStep = self._compute
+        if device.type == 'cuda':
+            self._batch_step = CapturingStep(self._compute)
 
     def initial_state(self, epoch: int = 1) -> StreamState:
         """Return the state of a stream of which nothing was seen yet."""
@@ -94,41 +114,36 @@ class VideoSegmenter:
         together = self._in_batches and self.tracker.nms != 'greedy'
         size = max(len(images), 1) if together else 1
         results, next_states = [], []
-        for first in range(0, len(images), size):
-            part = slice(first, first + size)
-            pixels = resized(images[part], self.network.config, self.device)
-            if together:
-                output = self._computed_together(pixels, states[part], stamps[part])
-            else:
-                output = self._computed_alone(pixels, states[first], stamps[first])
-            some = self._finish(images[part], states[part], output)
-            results += some[0]
-            next_states += some[1]
+        with numerics(self.device):
+            for first in range(0, len(images), size):
+                part = slice(first, first + size)
+                pixels = resized(images[part], self.network.config, self.device)
+                if together:
+                    inputs = StepInput.padded(pixels, states[part], stamps[part], self.network)
+                    output = self._batch_step(inputs, self.tracker)
+                else:
+                    inputs = StepInput.alone(pixels, states[first], stamps[first])
+                    output = self._compute(inputs, self.tracker)
+                some_results, some_states = self._finish(images[part], states[part], output)
+                results += some_results
+                next_states += some_states
         return results, next_states
 
-    def _computed_alone(self, pixels: Tensor, state: StreamState, stamp: int) -> StepOutput:
-        inputs = StepInput(pixels, state.features, state.tracks, state.next_id, stamp)
-        return compute(self.network, inputs, self._geometry, self.tracker)
-
-    def _computed_together(
-        self, pixels: Tensor, states: Sequence[StreamState], stamps: Sequence[int]
-    ) -> StepOutput:
-        inputs = StepInput.padded(pixels, states, stamps, self.network)
-        return compute(self.network, inputs, self._geometry, self.tracker)
+    def _compute(self, inputs: StepInput, tracker: TrackerConfig) -> StepOutput:
+        return compute(self.network, inputs, self._geometry, tracker)
 
     def _finish(
         self, images: Sequence[Image], states: Sequence[StreamState], output: StepOutput
     ) -> tuple[list[FrameResult], list[StreamState]]:
         reports = Report.read(output.report)
-        tables = output.tables([report.remembered(self.tracker) for report in reports])
+        left = output.frames([report.remembered(self.tracker) for report in reports])
         told = [report.told(self.tracker) for report in reports]
         masks = self._masks(images, output.masks, told)
         results, next_states = [], []
         for i, (image, state, report) in enumerate(zip(images, states, reports, strict=True)):
             results.append(self._result(image, state, report.rows(told[i]), masks[i]))
             next_states.append(StreamState(
-                state.epoch, state.sequence + 1, state.next_id + report.born(), tables[i],
-                output.features.row(i),
+                state.epoch, state.sequence + 1, state.next_id + report.born(), *left[i]
             ))
         return results, next_states
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from small_models import noise, small_model
 
 from stmask_ros.network.config import STMaskConfig
+from stmask_ros.tracking.captured import CapturingStep
 from stmask_ros.tracking.masks import region_mask, whole_masks
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -74,6 +75,23 @@ def assert_same_tracks(alone: StreamState, together: StreamState) -> None:
             getattr(alone.tracks, field.name), getattr(together.tracks, field.name),
             rtol=1e-4, atol=1e-4, msg=field.name,
         )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='recording succeeds where there is CUDA')
+def test_a_step_that_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -> None:
+    """And tried once only."""
+    model, tracker = small_model(), TrackerConfig()
+    segmenter = VideoSegmenter(model, CPU, tracker, in_batches=True)
+    recording = VideoSegmenter(model, CPU, tracker, in_batches=True)
+    recording._batch_step = CapturingStep(segmenter._compute)
+    state = other = segmenter.initial_state()
+    for t in range(3):
+        (expected,), (state,) = segmenter.step([noise(t)], [state])
+        (result,), (other,) = recording.step([noise(t)], [other])
+        assert_alike(expected, result)
+    assert [record.message.split(':')[0] for record in caplog.records] == [
+        'the step cannot be recorded as a CUDA graph and runs without, slower'
+    ]
 
 
 def test_masks_scaled_as_a_whole_are_those_scaled_in_their_regions() -> None:
