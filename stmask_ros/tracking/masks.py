@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -125,10 +126,9 @@ def _scaled(soft: Tensor, rows: range, columns: range, height: int, width: int) 
     # Bool [..., rows, columns] of soft masks [..., h, w] scaled to an image.
     above, below, y_fraction = _bilinear(rows, soft.shape[-2], height, soft.device)
     left, right, x_fraction = _bilinear(columns, soft.shape[-1], width, soft.device)
-    upper, lower = soft.index_select(-2, above), soft.index_select(-2, below)
     upper, lower = (
         line.index_select(-1, left) * (1 - x_fraction) + line.index_select(-1, right) * x_fraction
-        for line in (upper, lower)
+        for line in (soft.index_select(-2, above), soft.index_select(-2, below))
     )
     y_fraction = y_fraction.unsqueeze(-1)
     return upper * (1 - y_fraction) + lower * y_fraction > BINARY_THRESHOLD
@@ -138,7 +138,14 @@ def _bilinear(
     pixels: range, cells: int, size: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     # The two cells on either side of each pixel's center, and how far it is towards the second.
-    center = torch.arange(pixels.start, pixels.stop, dtype=torch.float32, device=device) + 0.5
+    first, second, fraction = _bilinear_axis(cells, size, device)
+    here = slice(pixels.start, pixels.stop)
+    return first[here], second[here], fraction[here]
+
+
+@lru_cache(maxsize=32)
+def _bilinear_axis(cells: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    center = torch.arange(size, dtype=torch.float32, device=device) + 0.5
     position = (center * (cells / size) - 0.5).clamp(min=0)
     first = position.long()
     return first, (first + 1).clamp(max=cells - 1), position - first
