@@ -23,7 +23,7 @@ VARIABLE = 'FAULT'
 # Of each stage: module and name of the function that is replaced.
 STAGES = {
     'conversion': ('stmask_ros.images', 'to_bgr'),
-    'preprocessing': ('stmask_ros.tracking.preprocess', 'preprocess'),
+    'preprocessing': ('stmask_ros.tracking.preprocess', 'resized'),
     'network': ('stmask_ros.network.stmask', 'STMask.forward'),
     'temporal fusion': ('stmask_ros.network.stmask', 'STMask.propagate'),
     'detection': ('stmask_ros.tracking.detection', 'suppress'),
