@@ -37,6 +37,7 @@ _START_ERRORS = (
 )
 
 _RETRY_SECONDS = 1.0
+_LONGEST_SLEEP = 0.5
 
 # A publisher learns of a subscriber before the subscriber learns of the publisher; a best-effort
 # frame that is sent in between is lost.
@@ -142,8 +143,10 @@ def _spin(node: CameraNode) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        executor.spin_until_future_complete(node.exit_code)
-        return int(node.exit_code.result() or 0)
+        # Now and then rclpy does not wake the executor for a signal: it must wake by itself.
+        while rclpy.ok() and not node.exit_code.done():
+            executor.spin_until_future_complete(node.exit_code, timeout_sec=_LONGEST_SLEEP)
+        return int(node.exit_code.result() or 0) if node.exit_code.done() else 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     finally:
