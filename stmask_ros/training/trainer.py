@@ -62,7 +62,7 @@ class Trainer:
         self.iteration = 0
         self._step = _build_step(config)
         # Convolutions learn fastest in this layout, on the CPU and on GPUs.
-        self._step.to(team.device, memory_format=torch.channels_last).train()
+        self._step.to(team.device).to(memory_format=torch.channels_last).train()
         self._optimiser = _build_optimiser(config, self.network)
         self._scaler = torch.amp.GradScaler(
             team.device.type, enabled=config.precision == 'float16'
