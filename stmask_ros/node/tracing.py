@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,7 @@ class Tracer:
             file.span(stage, begin_ns, end_ns, details)
         except OSError as error:
             self._file = None
+            file.close()
             self._logger.error(f'the trace ends here: {error}')
 
 
@@ -116,8 +119,9 @@ class TraceFile:
         })
 
     def close(self) -> None:
-        """End the file; OSError if the file system refuses."""
-        os.close(self._descriptor)
+        """End the file."""
+        with suppress(OSError):
+            os.close(self._descriptor)
 
     def _begin(self) -> None:
         # Never through a link that someone else has put there, and never over another file.
@@ -139,6 +143,8 @@ class TraceFile:
         event |= {'pid': os.getpid(), 'tid': threading.get_native_id()}
         text = self._separator + json.dumps(event).encode()
         # One write takes the place of the array's end: no instant finds it half done.
-        os.pwrite(self._descriptor, text + _END, self._size - len(_END))
+        written = os.pwrite(self._descriptor, text + _END, self._size - len(_END))
+        if written < len(text + _END):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self._size += len(text)
         self._separator = b',\n'

@@ -191,6 +191,24 @@ def _check_trace(events: list[dict[str, Any]], cameras: Cameras, max_batch: int)
             assert (said['epoch'], said['sequence']) == (answer.epoch, answer.sequence)
 
 
+def test_tracing_is_switched_while_the_node_runs(
+    start: Callable[..., Cameras], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images of that time are in the file, which the diagnostics name, and no others."""
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path))
+    cameras = start('switched')
+    cameras.connect('front')
+    for number in range(1, 4):
+        assert cameras.node.set_parameters(trace=number == 2)[0].successful
+        cameras.wait_until(
+            lambda on=number == 2: (cameras.facts('front')['trace'] != 'off') == on, 'the switch')
+        cameras.send({'front': frame(0, number)})
+        if number == 2:
+            assert Path(cameras.facts('front')['trace']).parent == tmp_path
+    stamps = {event['args']['stamp'] for event in trace_of(tmp_path) if event['ph'] == 'X'}
+    assert stamps == {200_000_000}
+
+
 def test_what_one_camera_does_costs_the_others_nothing(start: Callable[..., Cameras]) -> None:
     """A bad image, a jump in time, silence, a switch and a reset concern their camera alone."""
     cameras = start('apart', '-p', 'max_batch:=4', '-p', 'batch_wait:=0.5')
