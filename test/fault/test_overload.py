@@ -1,7 +1,7 @@
 """
 Images at three times the node's capacity: latency stays flat, and the books agree exactly.
 
-20 seconds; with --long 600. The latencies are printed as multiples of the time between two
+10 seconds; with --long 600. The latencies are printed as multiples of the time between two
 answers in the same run, which under overload is the time of one step.
 """
 
@@ -70,7 +70,7 @@ def test_three_times_the_capacity(
         TrackedInstanceArray, f'/{NAME}/instances', lambda _: arrivals.append(time.monotonic()),
         RELIABLE)
     before, already = segmenter.counts(), len(segmenter.outputs)
-    seconds = 600.0 if long else 20.0
+    seconds = 600.0 if long else 10.0
     sent = publish(segmenter, rate, seconds)
     while (after := segmenter.counts()).received < before.received + sent:
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -137,36 +138,46 @@ time.sleep(3600)
 
 
 @pytest.fixture
-def sleeper(segmenter: SegmenterProcess) -> Iterator[subprocess.Popen[bytes]]:
-    """Return a process that subscribes to everything, keeps all, and takes nothing."""
-    before = segmenter.client.count_subscribers(f'/{NAME}/overlay')
-    process = subprocess.Popen([sys.executable, '-c', SUBSCRIBER, f'/{NAME}'])
-    segmenter.spin_until(
-        lambda: segmenter.client.count_subscribers(f'/{NAME}/overlay') > before, 'the subscriber')
-    try:
-        yield process
-    finally:
+def sleeper(segmenter: SegmenterProcess) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Return a function that starts a process that subscribes, keeps all, and takes nothing."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def _sleeper() -> subprocess.Popen[bytes]:
+        topic = f'/{NAME}/overlay'
+        before = segmenter.client.count_subscribers(topic)
+        running.append(subprocess.Popen([sys.executable, '-c', SUBSCRIBER, f'/{NAME}']))
+        segmenter.spin_until(
+            lambda: segmenter.client.count_subscribers(topic) > before, 'the subscriber')
+        return running[-1]
+
+    yield _sleeper
+    for process in running:
         process.kill()
         process.wait()
+
+
+def answer_times(segmenter: SegmenterProcess, stamps: range) -> list[float]:
+    """Return how long the node took for each of some images, from receipt on [s]."""
+    times = [segmenter.answer(image(stamp)).processing_time for stamp in stamps]
+    return [time.sec + time.nanosec * 1e-9 for time in times]
 
 
 @pytest.mark.parametrize(
     'end', [None, signal.SIGSTOP, signal.SIGKILL], ids=['asleep', 'SIGSTOP', 'SIGKILL'])
 def test_a_subscriber_that_takes_nothing(
-    segmenter: SegmenterProcess, sleeper: subprocess.Popen[bytes], record_property: Note,
-    end: signal.Signals | None,
+    segmenter: SegmenterProcess, sleeper: Callable[[], subprocess.Popen[bytes]],
+    record_property: Note, end: signal.Signals | None,
 ) -> None:
-    """It never spins, is stopped, or dies in the middle: all images are answered in time."""
-    begin = time.monotonic()
-    slowest = 0.0
-    for number in range(40):
-        if number == 10 and end is not None:
-            sleeper.send_signal(end)
-        answer = segmenter.answer(image(1000 + number))
-        slowest = max(
-            slowest, answer.processing_time.sec + answer.processing_time.nanosec * 1e-9)
-    record_property('images a second', f'{40 / (time.monotonic() - begin):.1f}')
-    record_property('slowest answer [s]', f'{slowest:.3f}')
+    """It never spins, is stopped, or dies in the middle: all images are answered as before."""
+    alone = answer_times(segmenter, range(1000, 1030))
+    process = sleeper()
+    beside = answer_times(segmenter, range(2000, 2010))
+    if end is not None:
+        process.send_signal(end)
+    beside += answer_times(segmenter, range(2010, 2040))
+    ratio = statistics.median(beside) / statistics.median(alone)
+    record_property('median time of an answer, with the subscriber / without', f'{ratio:.2f}')
+    record_property('slowest answer, with and without [s]', f'{max(beside):.3f} {max(alone):.3f}')
     assert segmenter.counts().dropped(['publishing failed']) == 0
 
 
@@ -204,5 +215,19 @@ def test_a_storm_of_transitions(segmenter: SegmenterProcess) -> None:
     assert segmenter.state() == State.PRIMARY_STATE_ACTIVE
     segmenter.client.destroy_client(client)
     segmenter.warm_up(image)
+    counts = segmenter.counts()
+    assert counts.received == counts.processed + counts.dropped()
+
+
+def test_a_stopped_process_goes_on_with_the_newest_image(
+    segmenter: SegmenterProcess, record_property: Note
+) -> None:
+    """SIGSTOP for two seconds under images: then the newest is answered, and the books agree."""
+    segmenter.process.send_signal(signal.SIGSTOP)
+    segmenter.play(2.0)
+    segmenter.process.send_signal(signal.SIGCONT)
+    begin = time.monotonic()
+    assert segmenter.answer_to(image(50_000)).header == image(50_000).header
+    record_property('recovery [s]', f'{time.monotonic() - begin:.2f}')
     counts = segmenter.counts()
     assert counts.received == counts.processed + counts.dropped()

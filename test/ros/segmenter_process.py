@@ -267,6 +267,15 @@ class SegmenterProcess:
     def _is_answered(self, message: Image) -> bool:
         return bool(self.outputs) and self.outputs[-1].header == message.header
 
+    def play(self, seconds: float) -> None:
+        """Send an image every 20 ms for some time; the stamps are 1 ms, 2 ms, ..."""
+        end = time.monotonic() + seconds
+        for stamp in itertools.count(1):
+            if time.monotonic() > end:
+                break
+            self.images.publish(image(stamp))
+            self.executor.spin_once(timeout_sec=0.02)
+
     def facts(self) -> dict[str, str]:
         """Return the values of the next two diagnostic reports: none older than this call."""
         for _ in range(2):
