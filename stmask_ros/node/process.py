@@ -18,6 +18,7 @@ from stmask_ros.node.transport import use_large_message_profile
 RCLError = rclpy_implementation.RCLError
 
 _EXIT_TIMEOUT = 0.5
+_LONGEST_SLEEP = 0.5
 
 
 def run(arguments: list[str] | None, on_signals_handled: Callable[[], None]) -> int:
@@ -65,8 +66,12 @@ def _refuse(error: Exception) -> int:
 
 def _spin(node: SegmenterNode) -> None:
     """Handle callbacks; return when one failed in ROS itself, which costs its request alone."""
+    executor = rclpy.get_global_executor()
+    executor.add_node(node)
     try:
-        rclpy.spin(node)
+        # Now and then rclpy does not wake the executor for a signal: it must wake by itself.
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=_LONGEST_SLEEP)
     except RCLError as error:
         # Jazzy raises when someone asks for a transition that the state does not have.
         if rclpy.ok():
