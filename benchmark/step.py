@@ -1,12 +1,14 @@
 """
 Time one step of the segmenter, and compare it with the plain eager network in the same run.
 
-python -m benchmark.step [--model stmask_lite] [--device cpu] [--threads 2] [--repeats 5]
-    [--tables plain tracks cameras resolution] [--output out]
+python -m benchmark.step [--model stmask_lite] [--device cpu] [--precision float32] [--threads 2]
+    [--repeats 5] [--tables plain tracks cameras resolution] [--output out]
 prints a table each and writes step.json. A step is from uint8 images on the host to results on
 the host. Times are medians; the two sides of a comparison take turns. The weights are fresh ones:
-they change the results, and not the work, since the number of tracks is set.
-On the GPU (--device cuda) this has not been run yet.
+they change the results, and not the work, since the number of tracks is set. The plain network is
+float32, eager, a frame at a time. For a released configuration on CUDA, `of_limit` is the share of
+the time that its arithmetic alone would take an H200, LIMIT_MS a frame.
+On a GPU (--device cuda) this has not been run yet.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ import torchvision
 from benchmark.step_baseline import plain_segmenter
 from stmask_ros.network.checkpoint import Model, load_model
 from stmask_ros.tracking.preprocess import Image
-from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.tracking.segmenter import Precision, VideoSegmenter
 from stmask_ros.tracking.tracks import StreamState, TrackerConfig
 
 Row = dict[str, float]
@@ -38,6 +40,9 @@ TRACKS = (0, 1, 4, 16, 20, 64)
 CAMERAS = (1, 2, 4, 8, 16)
 RESOLUTIONS = ((640, 360), (1280, 720), (1920, 1080))
 COMPARED_TRACKS = 20
+# 182 GFLOP a frame of STMask_plus_resnet50_ada, as fast as an H200 multiplies half precision.
+LIMIT_MS = 0.5
+LIMIT_MODEL = 'stmask_plus_resnet50_ada'
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,10 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     model = load_model(options.model)
-    bench = StepBenchmark(model, torch.device(options.device), options.repeats)
+    bench = StepBenchmark(
+        model, torch.device(options.device), options.repeats, options.precision,
+        LIMIT_MS if (options.model, options.device) == (LIMIT_MODEL, 'cuda') else None,
+    )
     chosen = {name: TABLES[name](bench) for name in options.tables}
     report = {
-        'model': options.model, 'host': _host(options), 'versions': _versions(),
+        'model': options.model, 'precision': options.precision, 'host': _host(options),
+        'versions': _versions(),
         'input_sha256': hashlib.sha256(picture(640, 360).tobytes()).hexdigest(), 'tables': chosen,
     }
     options.output.mkdir(parents=True, exist_ok=True)
@@ -61,18 +70,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 class StepBenchmark:
     """A segmenter, its plain counterpart, and a clock that waits for the device."""
 
-    def __init__(self, model: Model, device: torch.device, repeats: int) -> None:
-        """Nothing is detected at a threshold of one, so a state keeps its number of tracks."""
+    def __init__(
+        self, model: Model, device: torch.device, repeats: int, precision: Precision = 'float32',
+        limit_ms: float | None = None,
+    ) -> None:
+        """
+        Nothing is detected at a threshold of one, so a state keeps its number of tracks.
+
+        limit_ms: what a frame's arithmetic alone takes the device, where that is known.
+        """
+        self.precision = precision
+        self.limit_ms = limit_ms
         self.model = model
         self.device = device
         self.repeats = repeats
         self.tracker = TrackerConfig(score_threshold=1.0, retirement='never')
-        self.segmenter = VideoSegmenter(model, device, self.tracker)
+        self.segmenter = self._segmenter(self.tracker)
 
     def plain(self) -> list[Row]:
         """Compare with the plain network: detections at the usual threshold, 20 tracks."""
         tracker = TrackerConfig(capacity=COMPARED_TRACKS)
-        ours = VideoSegmenter(self.model, self.device, tracker)
+        ours = self._segmenter(tracker)
         plain = plain_segmenter(self.model, self.device, tracker)
         image = picture(640, 360)
         _, (state,) = ours.step([image], [ours.initial_state()])
@@ -81,14 +99,16 @@ class StepBenchmark:
         )
         fast, slow = (statistics.median(side) for side in times)
         return [{'tracks': len(state.tracks), 'step_ms': fast, 'plain_ms': slow,
-                 'ratio': slow / fast, 'best_ratio': min(times[1]) / min(times[0])}]
+                 'ratio': slow / fast, 'best_ratio': min(times[1]) / min(times[0]),
+                 **self._speed(fast)}]
 
     def tracks(self) -> list[Row]:
         """Time a step with so many tracks carried."""
-        return [
-            {'tracks': count, 'step_ms': self._median([picture(640, 360)], [self._state(count)])}
-            for count in TRACKS
-        ]
+        rows = []
+        for count in TRACKS:
+            step = self._median([picture(640, 360)], [self._state(count)])
+            rows.append({'tracks': count, 'step_ms': step, **self._speed(step)})
+        return rows
 
     def cameras(self) -> list[Row]:
         """Time a batch of so many cameras, four tracks each."""
@@ -96,7 +116,7 @@ class StepBenchmark:
         for count in CAMERAS:
             images, states = [picture(640, 360)] * count, [self._state(4)] * count
             step = self._median(images, states)
-            rows.append({'cameras': count, 'step_ms': step, 'ms_per_camera': step / count})
+            rows.append({'cameras': count, 'step_ms': step, **self._speed(step / count)})
         return rows
 
     def resolution(self) -> list[Row]:
@@ -107,9 +127,18 @@ class StepBenchmark:
             for width, height in RESOLUTIONS
         ]
 
+    def _speed(self, frame_ms: float) -> Row:
+        speed = {'frames_per_s': 1e3 / frame_ms}
+        if self.limit_ms is not None:
+            speed['of_limit'] = self.limit_ms / frame_ms
+        return speed
+
+    def _segmenter(self, tracker: TrackerConfig) -> VideoSegmenter:
+        return VideoSegmenter(self.model, self.device, tracker, precision=self.precision)
+
     def _state(self, count: int) -> StreamState:
         """Return a state with so many tracks, boxes spread over the image."""
-        finder = VideoSegmenter(self.model, self.device, TrackerConfig(score_threshold=0.0))
+        finder = self._segmenter(TrackerConfig(score_threshold=0.0))
         _, (state,) = finder.step([picture(640, 360)], [finder.initial_state()])
         rows = torch.arange(count, device=self.device) % len(state.tracks)
         tracks = replace(state.tracks.rows(rows), ids=torch.arange(count, device=self.device) + 1)
@@ -176,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('--model', default='stmask_lite')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--precision', choices=get_args(Precision), default='float32')
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--tables', nargs='+', choices=tuple(TABLES), default=tuple(TABLES))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
 import torch
 from torch import Tensor
+from torchvision.ops import deform_conv2d
 
+from stmask_ros.network import calibration, deformable
 from stmask_ros.network.checkpoint import Model
 from stmask_ros.network.heads import InstanceOutput
 from stmask_ros.network.stmask import Predictions, STMask
@@ -16,23 +22,40 @@ class PlainNetwork(STMask):
     """torchvision's deform_conv2d, batch norm as it is, masks and embeddings of all anchors."""
 
     def forward(self, images: Tensor) -> Predictions:
-        """As STMask; with gradients enabled it takes torchvision's operator on the CPU as well."""
-        with torch.enable_grad():
+        """As STMask."""
+        with _torchvisions():
             return super().forward(images)
 
     def instances_at(
         self, predictions: Predictions, frame: int, anchors: Tensor
     ) -> InstanceOutput:
-        """Compute all anchors of the batch for the first frame's sake, choose some."""
-        if frame == 0:
-            with torch.enable_grad():
-                self.dense = self.instances(predictions)
-        return InstanceOutput(*(values[frame, anchors] for values in self.dense))
+        """Compute all anchors, choose some."""
+        with _torchvisions():
+            dense = self.instances(predictions)
+        return InstanceOutput(*(values[frame, anchors] for values in dense))
+
+
+@contextmanager
+def _torchvisions() -> Iterator[None]:
+    # In both modules that use the name.
+    with (
+        patch.object(deformable, 'deformable_convolution', _torchvision),
+        patch.object(calibration, 'deformable_convolution', _torchvision),
+    ):
+        yield
+
+
+def _torchvision(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1,
+    padding: tuple[int, int] = (0, 0), modulation: Tensor | None = None,
+) -> Tensor:
+    out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
+    return out
 
 
 def plain_segmenter(model: Model, device: torch.device, tracker: TrackerConfig) -> VideoSegmenter:
-    """Return a segmenter that steps the plain network with the model's weights."""
-    segmenter = VideoSegmenter(model, device, tracker)
+    """Return a segmenter that steps the plain network with the model's weights, in float32."""
+    segmenter = VideoSegmenter(model, device, tracker, in_batches=False)
     network = PlainNetwork(model.network.config)
     network.load_state_dict(model.network.state_dict())
     segmenter.network = network.eval().requires_grad_(False).to(device)
