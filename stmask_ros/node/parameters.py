@@ -70,6 +70,12 @@ class Parameters:
         "Where the network runs: 'cpu', 'cuda', 'cuda:1', or 'auto' (CUDA if there is one).",
         read_only=True,
     )
+    precision: Literal['float32', 'float16', 'bfloat16'] = _parameter(
+        'float32',
+        "Of the network's weights and feature maps; a CPU has float32 only.",
+        read_only=True,
+        choices=('float32', 'float16', 'bfloat16'),
+    )
     torch_threads: int = _parameter(
         0,
         "CPU threads of the network [count]; 0 is PyTorch's own choice.",

@@ -81,7 +81,9 @@ class SegmenterNode(LifecycleNode):
         if settings.torch_threads:
             torch.set_num_threads(settings.torch_threads)
         try:
-            segmenter = load_segmenter(settings.model, settings.device, settings.tracker())
+            segmenter = load_segmenter(
+                settings.model, settings.device, settings.tracker(), settings.precision
+            )
             self._advertise(segmenter)
         except Exception as error:
             self._free()

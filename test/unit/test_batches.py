@@ -14,7 +14,12 @@ from stmask_ros.network.config import STMaskConfig
 from stmask_ros.tracking.captured import CapturingStep
 from stmask_ros.tracking.masks import region_mask, whole_masks
 from stmask_ros.tracking.results import FrameResult
-from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.tracking.segmenter import (
+    ModelError,
+    Precision,
+    VideoSegmenter,
+    load_segmenter,
+)
 from stmask_ros.tracking.tracks import StreamState, TrackerConfig
 
 CPU = torch.device('cpu')
@@ -109,3 +114,30 @@ def test_masks_scaled_as_a_whole_are_those_scaled_in_their_regions() -> None:
             assert (one.x_offset, one.y_offset) == (expected.x_offset, expected.y_offset)
             np.testing.assert_array_equal(one.pixels, expected.pixels)
     assert whole_masks(soft[:0], 4, 4) == []
+
+
+def test_half_precision_is_refused_on_a_cpu() -> None:
+    with pytest.raises(ModelError, match=r"'float16'.*use 'float32'"):
+        load_segmenter('stmask_lite', 'cpu', precision='float16')
+
+
+@pytest.mark.parametrize('precision', ['float16', 'bfloat16'])
+@pytest.mark.parametrize('config', ['stmask_lite', 'STMask_plus_resnet50_ada'])
+def test_half_precision_reaches_the_network_only(config: str, precision: Precision) -> None:
+    """What a device would run, on the CPU: float32 boxes, close to those of float32 weights."""
+    model = small_model(STMaskConfig.named(config))
+    tracker = TrackerConfig(score_threshold=0.0)
+    full = VideoSegmenter(model, CPU, tracker, in_batches=True)
+    half = VideoSegmenter(model, CPU, tracker, in_batches=True, precision=precision)
+    (_,), (state,) = half.step([noise(1)], [half.initial_state()])
+    (_,), (state,) = half.step([noise(2)], [state])
+    assert state.features is not None
+    assert state.features.correlated.dtype == getattr(torch, precision)
+    assert state.tracks.boxes.dtype == state.tracks.masks.dtype == torch.float32
+    with torch.inference_mode():
+        image = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+        expected, actual = full.network(image), half.network(image)
+    step = torch.finfo(getattr(torch, precision)).eps
+    assert actual.boxes.dtype == torch.float32
+    # Layer by layer the roundings add up, with either sign.
+    assert 0 < (actual.boxes - expected.boxes).abs().mean() < step
