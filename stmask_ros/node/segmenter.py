@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import torch
@@ -166,6 +167,8 @@ class SegmenterNode(LifecycleNode):
         if self._labels is not None:
             self._labels.destroy()
         self._labels = self._segmenter = None
+        # A model that is part of a reference cycle would stay until some later collection.
+        gc.collect()
         try:
             torch.cuda.empty_cache()
         except RuntimeError as error:  # a lost device gives nothing back

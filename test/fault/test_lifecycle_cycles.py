@@ -1,7 +1,7 @@
 """
 Configure, activate, answer, deactivate, clean up, over and over: nothing is left behind.
 
-12 cycles; with --long 1,000.
+8 cycles; with --long 1,000.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from segmenter_process import SegmenterProcess, image
 
 SMALL = Path(__file__).with_name('small.yaml')
 NAME = 'cycles'
-SETTLED = 6
+SETTLED = 4
 MEMORY_LIMIT = 16.0
 
 CYCLE = (
@@ -79,7 +79,7 @@ def test_cycles(
 ) -> None:
     """As much memory, as many threads and files as after the first cycles."""
     driver, had = Driver(segmenter), []
-    for number in range(1000 if long else 12):
+    for number in range(1000 if long else 8):
         driver.cycle(1 + number)
         had.append(Belongings.of(segmenter.process.pid))
         del segmenter.outputs[:]

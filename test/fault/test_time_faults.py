@@ -1,7 +1,7 @@
 """
 Time that jumps, stands still and repeats itself: epochs begin where they should, and only there.
 
-1,000 events through a Stream, 60 through the node; with --long 1,000 through both.
+1,000 events through a Stream, 40 through the node; with --long 1,000 through both.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def test_the_node(
     """The same through the node, with real tracks: none is older than its epoch."""
     oracle, happened = Oracle(), Counter()
     epoch = EpochCheck()
-    for event in itertools.islice(Timeline(8), 1000 if long else 60):
+    for event in itertools.islice(Timeline(8), 1000 if long else 40):
         if event.reset:
             segmenter.reset()
         verdict = oracle.judge(event)
