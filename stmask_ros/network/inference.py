@@ -13,6 +13,9 @@ from stmask_ros.network.deformable import ModulatedDeformableConv2d
 from stmask_ros.network.stmask import STMask
 from stmask_ros.network.winograd import WinogradConv2d
 
+# With fewer, the transforms take longer than the multiplications that they save.
+FEWEST_CHANNELS = 128
+
 
 def prepared_for_inference(
     network: STMask, device: torch.device, dtype: torch.dtype = torch.float32
@@ -46,7 +49,7 @@ def _use_winograd(part: nn.Module | None) -> None:
 def _is_worth_winograd(layer: nn.Conv2d) -> bool:
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.groups)
     fewest = min(layer.in_channels, layer.out_channels)
-    return shape == ((3, 3), (1, 1), (1, 1), 1) and fewest >= 64
+    return shape == ((3, 3), (1, 1), (1, 1), 1) and fewest >= FEWEST_CHANNELS
 
 
 def _fold_batch_norm(module: nn.Module) -> None:

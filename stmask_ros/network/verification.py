@@ -32,9 +32,10 @@ def _outputs(network: STMask) -> dict[str, Tensor]:
         'prototypes': predictions.prototypes,
     } | instances._asdict()
     if network.TemporalNet is not None:
-        temporal, middle = predictions.temporal, torch.tensor([[0.25, 0.25, 0.75, 0.75]])
+        first, second = predictions.temporal.frames()
+        middle = torch.tensor([[0.25, 0.25, 0.75, 0.75]])
         outputs['propagated_box'], outputs['propagated_coefficients'] = network.propagate(
-            temporal.row(0), temporal.row(1), middle, torch.zeros(1, dtype=torch.int64)
+            first, second, middle, torch.zeros(1, dtype=torch.int64)
         )
     return outputs
 

@@ -46,18 +46,18 @@ class WinogradConv2d(nn.Module):
         out = x.new_empty(batch, 4 * rows, 4 * columns, self.weight.shape[2])
         for row in range(0, 4 * rows, 4 * TILE_ROWS):
             stop = min(row + 4 * TILE_ROWS, 4 * rows)
-            out[:, row:stop] = self._tiles(padded[:, row:stop + 2])
+            self._convolve(padded[:, row:stop + 2], out[:, row:stop])
         return out[:, :height, :width].permute(0, 3, 1, 2)
 
-    def _tiles(self, x: Tensor) -> Tensor:
-        # [B, 4 * rows + 2, 4 * columns + 2, C] -> [B, 4 * rows, 4 * columns, out]
+    def _convolve(self, x: Tensor, out: Tensor) -> None:
+        # [B, 4 * rows + 2, 4 * columns + 2, C] into [B, 4 * rows, 4 * columns, out]
         tiles = x.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3)
         _, _, batch, rows, columns, channels = tiles.shape
         transformed = (self.input @ tiles.reshape(36, -1)).view(36, -1, channels)
         products = torch.bmm(transformed, self.weight)
         cells = (self.output @ products.view(36, -1)).view(4, 4, batch, rows, columns, -1)
-        cells = cells.permute(2, 3, 0, 4, 1, 5).reshape(batch, 4 * rows, 4 * columns, -1)
-        return cells + self.bias
+        places = out.unflatten(2, (columns, 4)).unflatten(1, (rows, 4)).permute(2, 4, 0, 1, 3, 5)
+        torch.add(cells, self.bias, out=places)
 
 
 def _transforms() -> tuple[Matrix, Matrix, Matrix]:

@@ -87,7 +87,7 @@ def padded_rows(count: int) -> int:
 
 
 def compute(
-    network: STMask, inputs: StepInput, geometry: Geometry, tracker: TrackerConfig
+    network: STMask, geometry: Geometry, inputs: StepInput, tracker: TrackerConfig
 ) -> StepOutput:
     """Run the network and the tracker. Of a batch nothing is read by the host on the way."""
     now = network(normalised(inputs.pixels, network.config))

@@ -88,7 +88,7 @@ def computed_batch(network: STMask, streams: int, tracks: int, **tracker: Any) -
         streams, config.input_height, config.input_width, 3, dtype=torch.uint8, device=CUDA
     )
     inputs = StepInput.padded(pixels, states, [5] * streams, network)
-    arguments = (network, inputs, Geometry.of(config), TrackerConfig(**tracker))
+    arguments = (network, Geometry.of(config), inputs, TrackerConfig(**tracker))
     compute(*arguments)  # makes the constants
     with OnTheDevice():
         return compute(*arguments)
@@ -126,7 +126,7 @@ def test_a_frame_alone_reads_how_many_rows_it_has() -> None:
         pixels = torch.empty(1, 360, 640, 3, dtype=torch.uint8, device=CUDA)
         with pytest.raises(DynamicOutputShapeException):
             compute(
-                network, StepInput.alone(pixels, state, 1), Geometry.of(network.config),
+                network, Geometry.of(network.config), StepInput.alone(pixels, state, 1),
                 TrackerConfig(),
             )
 
