@@ -13,7 +13,9 @@ from stmask_ros.network.winograd import WinogradConv2d
 @pytest.mark.parametrize('batch', [1, 3])
 def test_equals_the_direct_convolution(size: tuple[int, int], batch: int) -> None:
     generator = torch.Generator().manual_seed(sum(size))
-    direct = nn.Conv2d(128, 64, 3, padding=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(sum(size))
+        direct = nn.Conv2d(128, 64, 3, padding=1)
     x = torch.randn(batch, 128, *size, generator=generator).relu()
     with torch.inference_mode():
         exact = direct.double()(x.double())
