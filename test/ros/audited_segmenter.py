@@ -1,5 +1,5 @@
 """
-The segmenter's process, with a note of everything it does to the machine; for test_node_security.py.
+The segmenter, with a note of everything it does to the machine; for test_node_security.py.
 
     audited_segmenter.py NOTES --ros-args ...
 
