@@ -275,7 +275,9 @@ def test_cameras_come_and_go(start: Callable[..., Cameras]) -> None:
     cameras = start('crowd', trusted=False)
     processes = {name: _camera_process(f'/crowd/{name}/image') for name in NAMES}
     try:
-        cameras.wait_until(lambda: all(cameras.answers.values()), 'answers of all four')
+        cameras.wait_until(
+            lambda: all(len(answers) >= 3 for answers in cameras.answers.values()),
+            'answers of all four')
         processes['rear'].send_signal(signal.SIGKILL)
         processes['rear'].wait()
         # The last image may still wait for its turn when its camera is already missed.
