@@ -80,10 +80,9 @@ class VideoSegmenter:
         self.freshly_initialised = model.freshly_initialised
         self._geometry = Geometry.of(self.network.config)
         self._in_batches = device.type != 'cpu' if in_batches is None else in_batches
-        self._compute: BatchStep = partial(compute, self.network, self._geometry)
-        self._compute_batch = (
-            CapturingStep(self._compute) if device.type == 'cuda' else self._compute
-        )
+        self._captured: BatchStep | None = None
+        if device.type == 'cuda':
+            self._captured = CapturingStep(partial(compute, self.network, self._geometry))
 
     def initial_state(self, epoch: int = 1) -> StreamState:
         """Return the state of a stream of which nothing was seen yet."""
@@ -122,7 +121,7 @@ class VideoSegmenter:
                 pixels = resized(images[part], self.network.config, self.device)
                 if together:
                     inputs = StepInput.padded(pixels, states[part], stamps[part], self.network)
-                    output = self._compute_batch(inputs, self.tracker)
+                    output = (self._captured or self._compute)(inputs, self.tracker)
                 else:
                     inputs = StepInput.alone(pixels, states[first], stamps[first])
                     output = self._compute(inputs, self.tracker)
@@ -130,6 +129,9 @@ class VideoSegmenter:
                 results += some_results
                 next_states += some_states
         return results, next_states
+
+    def _compute(self, inputs: StepInput, tracker: TrackerConfig) -> StepOutput:
+        return compute(self.network, self._geometry, inputs, tracker)
 
     def _finish(
         self, images: Sequence[Image], states: Sequence[StreamState], output: StepOutput

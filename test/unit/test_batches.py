@@ -88,7 +88,7 @@ def test_a_step_that_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFix
     model, tracker = small_model(), TrackerConfig()
     segmenter = VideoSegmenter(model, CPU, tracker, in_batches=True)
     recording = VideoSegmenter(model, CPU, tracker, in_batches=True)
-    recording._compute_batch = CapturingStep(segmenter._compute)
+    recording._captured = CapturingStep(segmenter._compute)
     state = other = segmenter.initial_state()
     for t in range(3):
         (expected,), (state,) = segmenter.step([noise(t)], [state])
