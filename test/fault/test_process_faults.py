@@ -1,8 +1,7 @@
 """
 The node's process is told to end, killed, stopped, or cannot write: it ends cleanly or goes on.
 
-kill -9 at a random point; with --long at 20, and SIGINT and SIGTERM as well (test/ros has them at
-fixed points).
+Each signal comes at one random point, with --long at 20 (test/ros has fixed ones).
 """
 
 from __future__ import annotations
@@ -66,8 +65,6 @@ def test_signals_at_random_points(
 
     After kill -9 a new node of the same name answers, which says that nothing stands in its way.
     """
-    if not long and number != signal.SIGKILL:
-        pytest.skip('at random points with --long; at fixed ones in test_segmenter_lifecycle.py')
     generator = random.Random(number)
     slowest = 0.0
     for _ in range(20 if long else 1):
