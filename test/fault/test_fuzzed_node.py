@@ -21,7 +21,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from malformed import TAKEN, claiming, compressed_images, outcome, raw_images
 from rclpy.serialization import serialize_message
-from segmenter_process import RELIABLE, SegmenterProcess, image, picture
+from segmenter_process import RELIABLE, SegmenterProcess, every_image, image, picture
 from sensor_msgs.msg import CompressedImage, Image
 
 from stmask_ros.images import compressed_to_bgr, to_bgr
@@ -55,8 +55,7 @@ def _node(transport: str) -> SegmenterProcess:
     return SegmenterProcess(
         name, '-p', 'autostart:=true', '-p', f'model:={SMALL}', '-p', 'torch_threads:=1',
         '-p', 'diagnostics_period:=0.05', '-p', f'image_transport:={transport}',
-        '-p', f'qos_overrides.{topic}.subscription.reliability:=reliable',
-        '-p', f'qos_overrides.{topic}.subscription.depth:=200')
+        *every_image(topic))
 
 
 def jpeg(stamp_ms: int) -> CompressedImage:

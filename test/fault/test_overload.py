@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from segmenter_process import RELIABLE, UNTRAINED, SegmenterProcess, image
+from segmenter_process import RELIABLE, UNTRAINED, SegmenterProcess, every_image, image
 
 from stmask_ros.msg import TrackedInstanceArray
 
@@ -28,16 +28,10 @@ FAR_BEYOND = 10.0
 
 @pytest.fixture
 def segmenter() -> Iterator[SegmenterProcess]:
-    # Reliable and deep, so that every image arrives and can be counted.
-    node = SegmenterProcess(
-        NAME, '-p', 'autostart:=true', '-p', f'model:={UNTRAINED}',
-        '-p', f'qos_overrides.{TOPIC}.subscription.reliability:=reliable',
-        '-p', f'qos_overrides.{TOPIC}.subscription.depth:=200')
-    try:
+    arguments = ('-p', 'autostart:=true', '-p', f'model:={UNTRAINED}', *every_image(TOPIC))
+    with SegmenterProcess(NAME, *arguments) as node:
         node.warm_up(image)
         yield node
-    finally:
-        node.close()
 
 
 def capacity(segmenter: SegmenterProcess) -> float:

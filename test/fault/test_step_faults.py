@@ -14,7 +14,7 @@ from faulty_segmenter import Fault
 from lifecycle_msgs.msg import State, Transition
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from segmenter_process import RELIABLE, SegmenterProcess, image
+from segmenter_process import RELIABLE, SegmenterProcess, every_image, image
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
@@ -50,18 +50,15 @@ def fault(tmp_path_factory: pytest.TempPathFactory) -> Fault:
 
 @pytest.fixture(scope='module')
 def process(fault: Fault) -> Iterator[SegmenterProcess]:
-    segmenter = SegmenterProcess(
-        NAME, '-p', f'model:={HERE / "small.yaml"}', '-p', 'torch_threads:=1',
-        '-p', 'diagnostics_period:=0.05',
-        '-p', f'qos_overrides.{TOPIC}.subscription.reliability:=reliable',
-        '-p', f'qos_overrides.{TOPIC}.subscription.depth:=200',
-        command=[sys.executable, str(HERE / 'faulty_segmenter.py')], env=fault.environment(),
-        cwd=HERE.parents[1])
-    try:
+    arguments = (
+        '-p', f'model:={HERE / "small.yaml"}', '-p', 'torch_threads:=1',
+        '-p', 'diagnostics_period:=0.05', *every_image(TOPIC))
+    command = [sys.executable, str(HERE / 'faulty_segmenter.py')]
+    with SegmenterProcess(
+        NAME, *arguments, command=command, env=fault.environment(), cwd=HERE.parents[1]
+    ) as segmenter:
         segmenter.activate()
         yield segmenter
-    finally:
-        segmenter.close()
 
 
 @pytest.fixture

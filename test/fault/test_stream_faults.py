@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
 from rosgraph_msgs.msg import Clock
-from segmenter_process import SegmenterProcess, image, picture
+from segmenter_process import SegmenterProcess, every_image, image, picture
 from sensor_msgs.msg import Image
 
 SMALL = Path(__file__).with_name('small.yaml')
@@ -29,15 +29,12 @@ Note = Callable[[str, object], None]
 
 @pytest.fixture(scope='module')
 def process() -> Iterator[SegmenterProcess]:
-    segmenter = SegmenterProcess(
-        NAME, '-p', f'model:={SMALL}', '-p', 'torch_threads:=1', '-p', 'use_sim_time:=true',
-        '-p', f'qos_overrides.{TOPIC}.subscription.reliability:=reliable',
-        '-p', f'qos_overrides.{TOPIC}.subscription.depth:=200')
-    try:
+    arguments = (
+        '-p', f'model:={SMALL}', '-p', 'torch_threads:=1', '-p', 'use_sim_time:=true',
+        *every_image(TOPIC))
+    with SegmenterProcess(NAME, *arguments) as segmenter:
         segmenter.activate()
         yield segmenter
-    finally:
-        segmenter.close()
 
 
 @pytest.fixture

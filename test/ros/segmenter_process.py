@@ -115,6 +115,12 @@ class SegmenterProcess:
             if status.name.startswith(f'/{self.name}:'):
                 self.status = status
 
+    def __enter__(self) -> SegmenterProcess:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the process, if it still runs, and the client; a second time it does nothing."""
         if self.process.poll() is None:
@@ -297,3 +303,9 @@ class SegmenterProcess:
             pass
         assert after.received == before.received + number
         assert after.dropped([reason]) == before.dropped([reason]) + number, self.log()
+
+
+def every_image(topic: str) -> tuple[str, ...]:
+    """Return arguments for a reliable, deep subscription: then counts can be checked exactly."""
+    overrides = f'qos_overrides.{topic}.subscription'
+    return '-p', f'{overrides}.reliability:=reliable', '-p', f'{overrides}.depth:=200'

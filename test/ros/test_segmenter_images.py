@@ -16,6 +16,7 @@ from segmenter_process import (
     UNTRAINED,
     WIDTH,
     SegmenterProcess,
+    every_image,
     image,
 )
 from sensor_msgs.msg import Image
@@ -29,17 +30,10 @@ TOPIC = f'/{NAME}/camera'
 
 @pytest.fixture(scope='module')
 def process() -> Iterator[SegmenterProcess]:
-    # A reliable, deep subscription receives every image: the counts can be checked exactly.
-    segmenter = SegmenterProcess(
-        NAME, '-p', f'model:={UNTRAINED}',
-        '-p', f'qos_overrides.{TOPIC}.subscription.reliability:=reliable',
-        '-p', f'qos_overrides.{TOPIC}.subscription.depth:=200',
-    )
-    try:
+    arguments = ('-p', f'model:={UNTRAINED}', *every_image(TOPIC))
+    with SegmenterProcess(NAME, *arguments) as segmenter:
         segmenter.activate()
         yield segmenter
-    finally:
-        segmenter.close()
 
 
 @pytest.fixture
