@@ -29,11 +29,14 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from stmask_ros.node.launching import (
+    SEGMENTER_PARAMETERS,
     argument,
     base_topic,
+    camera_remappings,
+    general_arguments,
     node_options,
     report_exit,
-    sibling,
+    segmenter_arguments,
     value_of,
 )
 from stmask_ros.node.transport import use_large_message_profile
@@ -50,41 +53,23 @@ CAMERA_PARAMETERS = {
     'wait_for_subscribers': int,
     'use_sim_time': bool,
 }
-SEGMENTER_PARAMETERS = {
-    'image_transport': str,
-    'model': str,
-    'device': str,
-    'score_threshold': float,
-    'use_sim_time': bool,
-}
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments and what they start."""
     return LaunchDescription([
-        *_general_arguments(),
+        *general_arguments(CONFIG / 'stmask.yaml'),
         *_camera_arguments(),
-        *_segmenter_arguments(),
-        OpaqueFunction(function=_start),
-    ])
-
-
-def _general_arguments() -> list[DeclareLaunchArgument]:
-    return [
-        argument('namespace', 'Namespace of all nodes and of every relative topic name.'),
+        *segmenter_arguments(),
         argument(
-            'params_file', 'YAML file with the parameters of both nodes.',
-            str(CONFIG / 'stmask.yaml'),
-        ),
-        argument('use_sim_time', 'Take the time from /clock: true or false.'),
-        argument(
-            'log_level', 'Least severity the nodes log.',
-            'info', ['debug', 'info', 'warn', 'error', 'fatal'],
+            'image_topic', 'Topic of the raw images; compressed ones come from <topic>/compressed.'
+            ' Empty: image_raw of the camera node.',
         ),
         argument(
             'rviz', 'Show the camera image and the overlay in RViz: true or false.', 'false',
         ),
-    ]
+        OpaqueFunction(function=_start),
+    ])
 
 
 def _camera_arguments() -> list[DeclareLaunchArgument]:
@@ -114,25 +99,6 @@ def _camera_arguments() -> list[DeclareLaunchArgument]:
             'linger', 'Seconds between the end of the source and the stop, in which the '
             'segmenter finishes its last image.', '5.0',
         ),
-    ]
-
-
-def _segmenter_arguments() -> list[DeclareLaunchArgument]:
-    return [
-        argument('name', 'Name of the segmenter node.', 'segmenter'),
-        argument(
-            'image_topic', 'Topic of the raw images; compressed ones come from <topic>/compressed.'
-            ' Empty: image_raw of the camera node.',
-        ),
-        argument(
-            'image_transport', 'What the segmenter subscribes to: raw or compressed images.',
-            '', ['', 'raw', 'compressed'],
-        ),
-        argument(
-            'model', "Name of a model of this package, or the path of a model's .yaml file.",
-        ),
-        argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
-        argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
     ]
 
 
@@ -180,11 +146,7 @@ def _camera(context: LaunchContext, topic: str) -> Node:
     return Node(
         executable='camera',
         name='camera',
-        remappings=[
-            ('image_raw', topic),
-            ('image_raw/compressed', topic + '/compressed'),
-            ('camera_info', sibling(topic, 'camera_info')),
-        ],
+        remappings=camera_remappings(topic),
         on_exit=stop,
         **node_options(context, CAMERA_PARAMETERS, {}),
     )

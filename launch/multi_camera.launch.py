@@ -23,11 +23,14 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from stmask_ros.node.launching import (
+    SEGMENTER_PARAMETERS,
     argument,
     base_topic,
+    camera_remappings,
+    general_arguments,
     node_options,
     report_exit,
-    sibling,
+    segmenter_arguments,
     value_of,
 )
 from stmask_ros.node.transport import use_large_message_profile
@@ -40,48 +43,32 @@ CAMERA_PARAMETERS = {
     'loop': bool,
     'use_sim_time': bool,
 }
-SEGMENTER_PARAMETERS = {
-    'image_transport': str,
-    'model': str,
-    'device': str,
-    'score_threshold': float,
-    'max_batch': int,
-    'batch_wait': float,
-    'use_sim_time': bool,
-}
+BATCH_PARAMETERS = {'max_batch': int, 'batch_wait': float}
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments and what they start."""
     return LaunchDescription([
-        *_general_arguments(),
+        *general_arguments(CONFIG / 'stmask.yaml'),
         *_camera_arguments(),
-        *_segmenter_arguments(),
+        *segmenter_arguments(),
+        argument('max_batch', 'Most images in one step. 0: all on a GPU, one on a CPU.'),
+        argument('batch_wait', 'Longest time an image waits for other cameras [s].'),
         OpaqueFunction(function=_start),
     ])
 
 
-def _general_arguments() -> list[DeclareLaunchArgument]:
+def _camera_arguments() -> list[DeclareLaunchArgument]:
     return [
         argument(
             'cameras', 'Names of the cameras, separated by commas: letters, digits, underscores.',
             'front,rear',
         ),
-        argument('namespace', 'Namespace of all nodes and of every relative topic name.'),
         argument(
-            'params_file', 'YAML file with the parameters of all nodes.',
-            str(CONFIG / 'stmask.yaml'),
+            'image_topic', 'Topic of the raw images of each camera, with {camera} or {index} in '
+            'it; compressed ones come from <topic>/compressed. Empty: {camera}/image_raw of the '
+            'camera nodes.',
         ),
-        argument('use_sim_time', 'Take the time from /clock: true or false.'),
-        argument(
-            'log_level', 'Least severity the nodes log.',
-            'info', ['debug', 'info', 'warn', 'error', 'fatal'],
-        ),
-    ]
-
-
-def _camera_arguments() -> list[DeclareLaunchArgument]:
-    return [
         argument(
             'camera', 'Start a camera node for each camera: true or false. Empty: only if no '
             'image_topic is given.',
@@ -93,28 +80,6 @@ def _camera_arguments() -> list[DeclareLaunchArgument]:
         ),
         argument('rate', "Images a second. 0.0: the source's own rate."),
         argument('loop', 'Play the sources over and over: true or false.'),
-    ]
-
-
-def _segmenter_arguments() -> list[DeclareLaunchArgument]:
-    return [
-        argument('name', 'Name of the segmenter node.', 'segmenter'),
-        argument(
-            'image_topic', 'Topic of the raw images of each camera, with {camera} or {index} in '
-            'it; compressed ones come from <topic>/compressed. Empty: {camera}/image_raw of the '
-            'camera nodes.',
-        ),
-        argument(
-            'image_transport', 'What the segmenter subscribes to: raw or compressed images.',
-            '', ['', 'raw', 'compressed'],
-        ),
-        argument(
-            'model', "Name of a model of this package, or the path of a model's .yaml file.",
-        ),
-        argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
-        argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
-        argument('max_batch', 'Most images in one step. 0: all on a GPU, one on a CPU.'),
-        argument('batch_wait', 'Longest time an image waits for other cameras [s].'),
     ]
 
 
@@ -164,7 +129,7 @@ def _segmenter(context: LaunchContext, topics: dict[str, str]) -> Node:
         name=LaunchConfiguration('name'),
         remappings=[(f'{name}/image', topic) for name, topic in topics.items()],
         on_exit=report_exit,
-        **node_options(context, SEGMENTER_PARAMETERS, fixed),
+        **node_options(context, BATCH_PARAMETERS | SEGMENTER_PARAMETERS, fixed),
     )
 
 
@@ -178,10 +143,6 @@ def _camera(context: LaunchContext, name: str, index: int, topic: str) -> Node:
     return Node(
         executable='camera',
         name='camera',
-        remappings=[
-            ('image_raw', topic),
-            ('image_raw/compressed', topic + '/compressed'),
-            ('camera_info', sibling(topic, 'camera_info')),
-        ],
+        remappings=camera_remappings(topic),
         **options | {'namespace': _absolute(context, name)},
     )

@@ -15,6 +15,15 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 T = TypeVar('T')
 
+# The arguments that set a parameter of the segmenter of the same name.
+SEGMENTER_PARAMETERS = {
+    'image_transport': str,
+    'model': str,
+    'device': str,
+    'score_threshold': float,
+    'use_sim_time': bool,
+}
+
 
 def argument(
     name: str, description: str, default: str = '', choices: list[str] | None = None
@@ -22,6 +31,37 @@ def argument(
     """Return the declaration of an argument; without a default it is empty."""
     return DeclareLaunchArgument(
         name, default_value=default, description=description, choices=choices)
+
+
+def general_arguments(params_file: Path) -> list[DeclareLaunchArgument]:
+    """Return the arguments that concern all nodes; params_file: what holds their parameters."""
+    return [
+        argument('namespace', 'Namespace of all nodes and of every relative topic name.'),
+        argument(
+            'params_file', 'YAML file with the parameters of all nodes.', str(params_file),
+        ),
+        argument('use_sim_time', 'Take the time from /clock: true or false.'),
+        argument(
+            'log_level', 'Least severity the nodes log.',
+            'info', ['debug', 'info', 'warn', 'error', 'fatal'],
+        ),
+    ]
+
+
+def segmenter_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments for the segmenter, whatever its cameras."""
+    return [
+        argument('name', 'Name of the segmenter node.', 'segmenter'),
+        argument(
+            'image_transport', 'What the segmenter subscribes to: raw or compressed images.',
+            '', ['', 'raw', 'compressed'],
+        ),
+        argument(
+            'model', "Name of a model of this package, or the path of a model's .yaml file.",
+        ),
+        argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
+        argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
+    ]
 
 
 def value_of(context: LaunchContext, name: str, value_type: type[T]) -> T | None:
@@ -46,10 +86,14 @@ def base_topic(topic: str) -> str:
     return topic
 
 
-def sibling(topic: str, name: str) -> str:
-    """Return the topic of this name beside a topic: where subscribers look for camera_info."""
+def camera_remappings(topic: str) -> list[tuple[str, str]]:
+    """Return those of a camera node; camera_info goes beside the images, where others look."""
     parent, slash, _ = topic.rpartition('/')
-    return parent + slash + name
+    return [
+        ('image_raw', topic),
+        ('image_raw/compressed', topic + '/compressed'),
+        ('camera_info', f'{parent}{slash}camera_info'),
+    ]
 
 
 def node_options(

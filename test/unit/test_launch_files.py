@@ -11,6 +11,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
+CAMERA = ROOT / 'launch' / 'camera.launch.py'
+SEVERAL = ROOT / 'launch' / 'multi_camera.launch.py'
+SHARED = ROOT / 'stmask_ros' / 'node' / 'launching.py'
 DECLARERS = ('DeclareLaunchArgument', 'argument')
 
 
@@ -23,6 +26,8 @@ def arguments_of(path: Path) -> Iterator[tuple[str, ast.expr | None]]:
     for call in ast.walk(tree_of(path)):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             continue
+        if call.func.id == 'general_arguments':  # all that share these share all of that module
+            yield from arguments_of(SHARED)
         if call.func.id in DECLARERS and isinstance(call.args[0], ast.Constant):
             by_keyword = [item.value for item in call.keywords if item.arg == 'description']
             yield call.args[0].value, [*by_keyword, *call.args[1:], None][0]
@@ -53,16 +58,20 @@ def test_every_argument_is_described_and_declared_once(path):
         assert len(description.value) > 10, f'{name} has no description worth the name'
 
 
-@pytest.mark.parametrize('file', ['camera.launch.py', 'multi_camera.launch.py'])
-@pytest.mark.parametrize('name', ['CAMERA_PARAMETERS', 'SEGMENTER_PARAMETERS'])
-def test_every_argument_passed_on_is_a_parameter_of_the_package(file, name):
-    path = ROOT / 'launch' / file
+@pytest.mark.parametrize(('path', 'name', 'users'), [
+    (CAMERA, 'CAMERA_PARAMETERS', [CAMERA]),
+    (SEVERAL, 'CAMERA_PARAMETERS', [SEVERAL]),
+    (SEVERAL, 'BATCH_PARAMETERS', [SEVERAL]),
+    (SHARED, 'SEGMENTER_PARAMETERS', [CAMERA, SEVERAL]),
+])
+def test_every_argument_passed_on_is_a_parameter_of_the_package(path, name, users):
     documented = yaml.safe_load((ROOT / 'config' / 'stmask.yaml').read_text())
     known = {key for node in documented.values() for key in node['ros__parameters']}
     passed_on = dictionary(path, name)
     assert passed_on
     assert set(passed_on) <= known | {'use_sim_time'}
-    assert set(passed_on) <= {argument for argument, _ in arguments_of(path)}
+    for user in users:
+        assert set(passed_on) <= {argument for argument, _ in arguments_of(user)}
 
 
 def test_replay_passes_only_arguments_that_the_camera_launch_file_has():
