@@ -82,7 +82,7 @@ def _decode(
         return _from_lists(lists, sizes)
     if not lists:
         return _from_texts([
-            entry if isinstance(entry, bytes) else entry.encode(errors='surrogatepass')
+            entry.decode('latin-1') if isinstance(entry, bytes) else entry
             for entry in counts if not isinstance(entry, list)
         ])
     parts = [
@@ -130,9 +130,11 @@ def _not_whole(index: int, runs: list[int]) -> RunError:
     return RunError(index, f'expected whole numbers >= 0 as runs, got {short(runs)}')
 
 
-def _from_texts(texts: Sequence[bytes]) -> tuple[Int64Array, Int64Array, Int64Array]:
-    digits = np.frombuffer(b''.join(texts), np.uint8) - np.uint8(_ZERO)
-    lengths = np.array([len(text) for text in texts], np.int64)
+def _from_texts(texts: Sequence[str]) -> tuple[Int64Array, Int64Array, Int64Array]:
+    # Up to the first character that is not ASCII, which is an error, characters are bytes.
+    characters = ''.join(texts).encode(errors='surrogatepass')
+    digits = np.frombuffer(characters, np.uint8) - np.uint8(_ZERO)
+    lengths = np.array(list(map(len, texts)), np.int64)
     borders = lengths.cumsum()
     goes_on = digits >= _GOES_ON
     more = goes_on.nonzero()[0]
@@ -167,7 +169,7 @@ def _complete(numbers: Int64Array, digits: npt.NDArray[np.uint8], owners: Int64A
 
 
 def _check_texts(
-    texts: Sequence[bytes], digits: npt.NDArray[np.uint8], borders: Int64Array, more: Int64Array
+    texts: Sequence[str], digits: npt.NDArray[np.uint8], borders: Int64Array, more: Int64Array
 ) -> None:
     ends = borders[borders > 0] - 1
     # Of a number that is too long, all characters but the last go on, in a row.
@@ -179,9 +181,9 @@ def _check_texts(
     ])
     if bad.size:
         index = int(np.searchsorted(borders, bad.min(), side='right'))
-        found = short(texts[index].decode(errors='replace'))
         raise RunError(
-            index, f'expected a list of runs or compressed RLE text as counts, got {found}'
+            index, 'expected a list of runs or compressed RLE text as counts, '
+            f'got {short(texts[index])}'
         )
 
 

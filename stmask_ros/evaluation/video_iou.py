@@ -206,6 +206,5 @@ class _Film:
 
 
 def _edges(sequence: MaskSequence, stride: int) -> Float64Array:
-    edges = np.repeat(np.arange(len(sequence)) * float(stride), 2 * sequence.span_counts)
-    edges += sequence.spans.ravel()
-    return edges
+    starts = np.repeat(np.arange(len(sequence)) * float(stride), sequence.span_counts)
+    return (sequence.spans + starts[:, None]).ravel()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stmask_ros.network.checkpoint import read_weights
 from stmask_ros.network.stmask import STMask
+from stmask_ros.tracking.preprocess import MEAN, STANDARD_DEVIATION
 from stmask_ros.training.config import TrainingConfig, TrainingError
 
 _LOGGER = logging.getLogger(__name__)
@@ -69,7 +70,22 @@ def _renamed(tensors: dict[str, Tensor], network: STMask) -> dict[str, Tensor]:
     if '_conv_stem.weight' not in tensors:
         return tensors
     names = [f'backbone.{name}' for name in network.backbone.state_dict()]
-    return dict(zip(names, tensors.values(), strict=False))  # the classifier's come last
+    return dict(zip(names, _renormalised(tensors).values(), strict=False))  # classifier: last
+
+
+def _renormalised(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """
+    Return EfficientNet-Lite0's tensors for images that are normalised as ours.
+
+    Its own are (values - 127) / 128. Exact but for the padding at the border.
+    """
+    weight = tensors['_conv_stem.weight']
+    scale = torch.tensor(STANDARD_DEVIATION).view(3, 1, 1) / 128
+    offset = (torch.tensor(MEAN).view(3, 1, 1) - 127) / 128
+    return tensors | {
+        '_conv_stem.weight': weight * scale,
+        '_bn0.running_mean': tensors['_bn0.running_mean'] - (weight * offset).sum((1, 2, 3)),
+    }
 
 
 def save_model(folder: Path, config: TrainingConfig, network: STMask, iteration: int) -> Path:

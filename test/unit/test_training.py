@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from stmask_ros.evaluation.dataset_run import Worker
 from stmask_ros.network.checkpoint import load_model
 from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.tracking.preprocess import MEAN, STANDARD_DEVIATION
 from stmask_ros.training.checkpoints import initialise_from
 from stmask_ros.training.config import SyntheticData, TrainingConfig, TrainingError
 from stmask_ros.training.frames import AnnotatedFrame
@@ -194,15 +195,30 @@ def test_weights_that_fit_are_taken_and_others_stay(tmp_path: Path) -> None:
 def test_the_backbone_starts_from_imagenet(tmp_path: Path) -> None:
     donor, network = (STMask(tiny(tmp_path).network_config()) for _ in range(2))
     initialise(donor, seed=7)
-    # The names of the published file: the first one tells it, the others only have an order.
-    names = ['_conv_stem.weight', *(f'_blocks.{i}' for i in range(1000))]
+    # The names of the published file: those of the stem, while the others only have an order.
+    stem = ['_conv_stem.weight', *(
+        f'_bn0.{name}' for name in
+        ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked'))]
+    names = [*stem, *(f'_blocks.{i}' for i in range(1000))]
     backbone = dict(zip(names, donor.backbone.state_dict().values(), strict=False))
     torch.save(backbone | {'_fc.weight': torch.zeros(1000, 1280)}, tmp_path / 'imagenet.pth')
     left = initialise_from(network, tmp_path / 'imagenet.pth')
     assert left
     assert not any(name.startswith('backbone.') for name in left)
     taken = network.backbone.state_dict()
-    assert all(torch.equal(taken[n], v) for n, v in donor.backbone.state_dict().items())
+    renormalised = ('stem.0.weight', 'stem.1.running_mean')
+    assert all(
+        torch.equal(taken[n], v) for n, v in donor.backbone.state_dict().items()
+        if n not in renormalised
+    )
+    # It was trained on other values, so it must see the same in ours; borders are padded.
+    picture = 255 * torch.rand((1, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    ours = (picture - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
+        STANDARD_DEVIATION).view(3, 1, 1)
+    seen = network.eval().backbone.stem(ours)[..., 1:-1, 1:-1]
+    expected = donor.eval().backbone.stem((picture - 127) / 128)[..., 1:-1, 1:-1]
+    torch.testing.assert_close(seen, expected, rtol=0, atol=1e-5)
+    assert expected.std() > 0.01
 
 
 def test_the_rate_warms_up_and_steps_down() -> None:
