@@ -24,7 +24,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from std_msgs.msg import Header
 
 from stmask_ros.clips import BuiltInClip
 from stmask_ros.masks import RegionMask
+from stmask_ros.memory import keep_freed_memory
 from stmask_ros.network.checkpoint import load_model
 from stmask_ros.node import segmenter as node_module
 from stmask_ros.node.answerer import CameraMessage
@@ -167,13 +169,8 @@ def measure(case: Case, segmenter: FreeSegmenter, options: argparse.Namespace) -
     node = SegmenterNode()
     try:
         assert node.start()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
-        thread.start()
-        total, answered = _processor_time(segmenter, options.seconds)
-        executor.shutdown()
-        thread.join()
+        with _spinning(node):
+            total, answered = _processor_time(segmenter, options.seconds)
     finally:
         sender.terminate()
         sender.wait()
@@ -181,6 +178,27 @@ def measure(case: Case, segmenter: FreeSegmenter, options: argparse.Namespace) -
         node.destroy_node()
         rclpy.try_shutdown()
     return Cost(total / answered, *_parts(case), answered)
+
+
+@contextmanager
+def _spinning(node: Node) -> Iterator[None]:
+    """Handle a node's callbacks in a thread of their own."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    done = threading.Event()
+
+    def spin() -> None:
+        while not done.is_set():
+            executor.spin_once(timeout_sec=0.5)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        executor.shutdown()
 
 
 def _processor_time(segmenter: FreeSegmenter, seconds: float) -> tuple[float, int]:
@@ -221,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Case(*size, transport, cameras) for size, transport, cameras
         in itertools.product(options.sizes, options.transports, options.cameras)
     ]
+    keep_freed_memory()
     use_large_message_profile()
     if options.send:
         send(cases[0], options.rate)

@@ -30,6 +30,7 @@ import torch
 import torchvision
 
 from benchmark.step_baseline import plain_segmenter
+from stmask_ros.memory import keep_freed_memory
 from stmask_ros.network.checkpoint import Model, load_model
 from stmask_ros.tracking.preprocess import Image
 from stmask_ros.tracking.segmenter import Precision, VideoSegmenter
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fill the tables that were asked for, print and write them."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     model = load_model(options.model)
     bench = StepBenchmark(
         model, torch.device(options.device), options.repeats, options.precision,

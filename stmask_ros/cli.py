@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from stmask_ros import weights_command as weights
 from stmask_ros.evaluation import commands as evaluation
+from stmask_ros.memory import keep_freed_memory
 from stmask_ros.training import command as training
 
 
@@ -55,6 +56,7 @@ def _run_demo(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
+    keep_freed_memory()
     arguments = build_parser().parse_args(argv)
     code: int = arguments.run(arguments)
     return code

@@ -206,5 +206,6 @@ class _Film:
 
 
 def _edges(sequence: MaskSequence, stride: int) -> Float64Array:
-    starts = np.repeat(np.arange(len(sequence)) * float(stride), sequence.span_counts)
-    return (sequence.spans + starts[:, None]).ravel()
+    starts: Float64Array = np.arange(len(sequence)) * float(stride)
+    edges: Float64Array = sequence.spans + np.repeat(starts, sequence.span_counts)[:, None]
+    return edges.ravel()

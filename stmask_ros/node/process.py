@@ -10,6 +10,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 
+from stmask_ros.memory import keep_freed_memory
 from stmask_ros.node.parameters import ParameterError
 from stmask_ros.node.qos import TopicError
 from stmask_ros.node.segmenter import SegmenterNode
@@ -30,6 +31,7 @@ def run(arguments: list[str] | None, on_signals_handled: Callable[[], None]) -> 
     Returns the exit code: 0 after a signal, 1 if ROS or the parameters did not let it start or an
     automatic start failed.
     """
+    keep_freed_memory()
     transport = use_large_message_profile()
     try:
         rclpy.init(args=arguments)

@@ -12,6 +12,7 @@ from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 
+from stmask_ros.memory import give_back_freed_memory
 from stmask_ros.node.answerer import CameraMessage
 from stmask_ros.node.channel import Channel
 from stmask_ros.node.diagnostics import NodeSituation
@@ -173,6 +174,7 @@ class SegmenterNode(LifecycleNode):
             torch.cuda.empty_cache()
         except RuntimeError as error:  # a lost device gives nothing back
             self.get_logger().error(f'the memory of the device was not freed: {error}')
+        give_back_freed_memory()
 
     def destroy_node(self) -> None:
         """Take the node off the network, even if a step still holds a reference to it."""

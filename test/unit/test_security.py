@@ -36,6 +36,7 @@ ARGUMENTS_TO_GIVE = {'torch.load': ('weights_only', True)}
 ARGUMENTS_NOT_TO_GIVE = {'allow_pickle': True, 'shell': True}
 
 EXCEPTIONS = {
+    ('memory.py', 'ctypes'),  # two functions of the C library that the process runs on
     ('node/demo.py', 'subprocess'),  # `stmask demo` starts camera and segmenter
     ('node/picture_sources.py', 'cv2.VideoCapture'),  # of files that exist, see test_sources.py
 }
