@@ -206,6 +206,6 @@ class _Film:
 
 
 def _edges(sequence: MaskSequence, stride: int) -> Float64Array:
-    starts: Float64Array = np.arange(len(sequence)) * float(stride)
+    starts = np.arange(len(sequence), dtype=np.float64) * stride
     edges: Float64Array = sequence.spans + np.repeat(starts, sequence.span_counts)[:, None]
     return edges.ravel()
