@@ -13,6 +13,8 @@ import pytest
 from stmask_ros.bags import read_bag
 from stmask_ros.recording import check_recording
 
+UNTRAINED = Path(__file__).with_name('untrained.yaml')
+
 
 def run_demo(out: Path, *arguments: str) -> str:
     """Run the demo in a domain of its own and return what it printed."""
@@ -25,7 +27,7 @@ def run_demo(out: Path, *arguments: str) -> str:
     return process.stdout
 
 
-def check(out: Path, printed: str, at_least: int) -> None:
+def check(out: Path, printed: str, at_least: int, untrained: bool = False) -> None:
     """Read the bag back, and look at the other results."""
     images, instances = '/camera/image_raw/compressed', '/segmenter/instances'
     recording = check_recording(out / 'bag', images, instances)
@@ -37,12 +39,18 @@ def check(out: Path, printed: str, at_least: int) -> None:
     assert video.isOpened()
     assert video.read()[0]
     assert cv2.imread(str(out / 'overlay.png')) is not None
-    assert 'not trained' in printed.replace('\n', ' ')
+    assert ('not trained' in printed.replace('\n', ' ')) == untrained
 
 
 def test_built_in_clip(tmp_path: Path) -> None:
     printed = run_demo(tmp_path / 'out', '--rate', '0')
     check(tmp_path / 'out', printed, at_least=2)
+
+
+def test_a_model_without_weights_says_so(tmp_path: Path) -> None:
+    arguments = ('--rate', '0', '--model', str(UNTRAINED), '--score-threshold', '0.05')
+    printed = run_demo(tmp_path / 'out', *arguments)
+    check(tmp_path / 'out', printed, at_least=2, untrained=True)
 
 
 def test_folder_of_pictures(tmp_path: Path, shared: Path) -> None:
