@@ -113,6 +113,14 @@ class Siege:
         else:
             node.executor.spin_once(timeout_sec=0.002)
 
+    def wait_until_done(self) -> None:
+        """Wait until nothing that was sent is waiting or in work any more."""
+        while True:
+            counts = self.node.counts()
+            arrived = counts.received >= self.begin.received + self.sent
+            if arrived and counts.received == counts.processed + counts.dropped():
+                return
+
     def settle(self) -> None:
         """Wait until all are on the node's books, and compare them with ours."""
         begin, expected = self.begin, self.expected
@@ -181,6 +189,7 @@ def test_pictures_of_the_largest_size(
     for data in (largest, claiming(largest, 8193, 8192), claiming(largest, 60_000, 60_000)):
         fields = SimpleNamespace(format='png', data=np.frombuffer(data, np.uint8))
         siege.send(compressed_message(fields))
+        siege.wait_until_done()  # else one that is refused may be replaced by the next instead
     siege.settle()
     assert (siege.expected[TAKEN], siege.dropped('size')) == (1, 2)
     peak = int(_status(process.pid)['VmHWM'].split()[0]) >> 10
