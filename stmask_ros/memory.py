@@ -20,10 +20,10 @@ def keep_freed_memory() -> bool:
     """
     Let this process keep up to 64 MiB that it freed, for new blocks of up to 32 MiB.
 
-    An image of 1920x1080 has 6 MB, and features of a network have more. By default glibc returns
-    such blocks to the kernel, which hands out the next ones page by page: a tenth of the
-    processor time of a step on the CPU. Returns False, and changes nothing, where the C library
-    is another one or the user has set variables of it.
+    An image of 1920x1080 has 6 MB. By default glibc returns such blocks to the kernel, which hands
+    out the next ones page by page: with four cameras a fifth of the node's processor time.
+    Returns False, and changes nothing, where the C library is another one or the user has set
+    variables of it.
     """
     if any(variable in os.environ for variable in _USERS_OWN):
         return False
