@@ -70,7 +70,8 @@ def _write_clips(options: argparse.Namespace) -> int:
         if not config.synthetic:
             raise TrainingError(f'{options.config}: has no synthetic data')
         data = config.synthetic[0]
-        generator = ClipGenerator(Library.of(pictures_of(config, data)), data.clips, options.seed)
+        library = Library.of(pictures_of(config, data), data.most_in_background)
+        generator = ClipGenerator(library, data.clips, options.seed)
         clips = (generator.clip(number) for number in range(options.count))
         path = write_clips(options.out, clips, config.classes)
     except (OSError, ValueError) as error:

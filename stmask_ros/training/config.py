@@ -57,12 +57,14 @@ class SyntheticData:
     Clips that are made while training.
 
     coco, videos: where cutouts and backgrounds come from. stride: of the frames taken from
-    videos. clips: how they look. pairs: drawn in an epoch.
+    videos. most_in_background: objects of a picture that is used as one. clips: how they look.
+    pairs: drawn in an epoch.
     """
 
     coco: tuple[CocoData, ...] = ()
     videos: tuple[VideoData, ...] = ()
     stride: int = 10
+    most_in_background: int = 6
     clips: ClipConfig = field(default_factory=ClipConfig)
     pairs: int = 10_000
 
@@ -76,10 +78,12 @@ class TrainingConfig:
     videos, synthetic, validation: the data. out: folder of checkpoints, logs and the model.
     initial_weights: .safetensors or .pth, of which every tensor that fits is taken.
     gap: most frames between the two of a pair (the released code: 2). flip: at random.
+    recolor: most that a pair's colors change, see `recolored`; the released code: 0.
     batch_size: pairs in an iteration, on all devices together. iterations: of the optimiser.
     optimiser: 'sgd' with momentum, or 'adamw'. learning_rate, steps: divided by 10 at each.
     warm_up: iterations in which the rate rises from a tenth. clip_gradient: largest norm of the
     gradient, None for any. freeze_batch_norm: keep the statistics and factors it starts with.
+    frozen_stages: of the backbone, with its stem, that keep the weights they start with.
     precision: of the network's arithmetic; the losses are always float32.
     workers: processes that prepare data, on each device. seed: of everything.
     log_every, checkpoint_every, validate_every: iterations; 0 for never.
@@ -96,6 +100,7 @@ class TrainingConfig:
     initial_weights: Path | None = None
     gap: int = 5
     flip: bool = True
+    recolor: float = 0.0
     batch_size: int = 16
     iterations: int = 160_000
     optimiser: Literal['sgd', 'adamw'] = 'sgd'
@@ -106,6 +111,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     clip_gradient: float | None = None
     freeze_batch_norm: bool = True
+    frozen_stages: int = 0
     precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
     loss: LossConfig = field(default_factory=LossConfig)
     workers: int = 4
@@ -121,6 +127,8 @@ class TrainingConfig:
         for name in ('batch_size', 'iterations', 'gap'):
             if getattr(self, name) < 1:
                 raise TrainingError(f'{name}: expected 1 or more, got {getattr(self, name)}')
+        if not 0 <= self.recolor <= 1:
+            raise TrainingError(f'recolor: expected 0 to 1, got {self.recolor}')
 
     def network_config(self) -> STMaskConfig:
         """Return the network's configuration; TrainingError if it does not exist."""

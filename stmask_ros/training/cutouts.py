@@ -18,8 +18,6 @@ from stmask_ros.training.frames import AnnotatedFrame, BoolArray, ClassMap, UInt
 
 # A smaller object [pixel] makes a blurred cutout.
 SMALLEST_CUTOUT = 2500
-# More objects than this make a crowded background, of which many are not annotated.
-MOST_IN_BACKGROUND = 6
 # Of the object's outline that may lie on the border of its picture: there it is cut off.
 MOST_AT_BORDER = 0.05
 
@@ -41,9 +39,11 @@ class Library:
     backgrounds: tuple[AnnotatedFrame, ...]
 
     @classmethod
-    def of(cls, pictures: Iterable[AnnotatedFrame]) -> Library:
+    def of(cls, pictures: Iterable[AnnotatedFrame], most_in_background: int = 6) -> Library:
         """
         Cut the objects out of pictures, and keep the less crowded ones as backgrounds.
+
+        most_in_background: objects; where there are more, often some are not annotated.
 
         Raises DatasetError if nothing is left of one of the two.
         """
@@ -51,13 +51,13 @@ class Library:
         backgrounds = []
         for picture in pictures:
             cutouts.extend(_cutouts(picture))
-            if len(picture.masks) <= MOST_IN_BACKGROUND:
+            if len(picture.masks) <= most_in_background:
                 backgrounds.append(picture)
         if not cutouts or not backgrounds:
             raise DatasetError(
                 f'{len(cutouts)} cutouts and {len(backgrounds)} backgrounds: expected at least '
                 f'one of each; an object must have {SMALLEST_CUTOUT} pixels and lie within its '
-                f'picture, a background at most {MOST_IN_BACKGROUND} objects'
+                f'picture, a background at most {most_in_background} objects'
             )
         return cls(tuple(cutouts), tuple(backgrounds))
 

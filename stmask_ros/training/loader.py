@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms.functional import adjust_contrast, adjust_hue, adjust_saturation
 
 from stmask_ros.network.config import STMaskConfig
 from stmask_ros.tracking.preprocess import STRIDE
@@ -54,6 +55,27 @@ def prepare(frame: AnnotatedFrame, config: STMaskConfig, flipped: bool) -> Examp
     ))
 
 
+def recolored(pair: Sequence[Example], amount: float, rng: np.random.Generator) -> list[Example]:
+    """
+    Return a pair under another light: the same change of all its images.
+
+    amount: 0 to 1, the largest share by which contrast and saturation grow or shrink; the hue
+    turns by at most half of it, of half a circle.
+    """
+    contrast, saturation = rng.uniform(1 - amount, 1 + amount, 2).tolist()
+    hue = rng.uniform(-amount, amount) / 4
+
+    def changed(image: UInt8Array) -> UInt8Array:
+        rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)
+        for adjust, factor in (
+            (adjust_contrast, contrast), (adjust_saturation, saturation), (adjust_hue, hue)
+        ):
+            rgb = adjust(rgb, factor)
+        return np.ascontiguousarray(rgb.permute(1, 2, 0).numpy()[..., ::-1])
+
+    return [Example(changed(example.image), example.targets) for example in pair]
+
+
 def boxes_of(masks: torch.Tensor) -> torch.Tensor:
     """Return the boxes [N, 4] around masks [N, H, W], as fractions; none may be empty."""
     edges = []
@@ -67,33 +89,34 @@ def boxes_of(masks: torch.Tensor) -> torch.Tensor:
     return torch.stack((x_min, y_min, x_max, y_max), 1)
 
 
-class PairDataset(Dataset[tuple[Example, Example]]):
+class PairDataset(Dataset[list[Example]]):
     """Pairs of several sources, ready for the network."""
 
     def __init__(
-        self, sources: Sequence[PairSource], config: STMaskConfig, flip: bool, seed: int
+        self, sources: Sequence[PairSource], config: STMaskConfig, flip: bool, seed: int,
+        recolor: float = 0.0,
     ) -> None:
-        """flip: mirror both frames of every second pair, at random."""
+        """flip: mirror both frames of every second pair, at random. recolor: see recolored."""
         self._sources = sources
         self._config = config
         self._flip = flip
         self._seed = seed
+        self._recolor = recolor
         self._ends = np.cumsum([len(source) for source in sources])
 
     def __len__(self) -> int:
         """Return the pairs of an epoch."""
         return int(self._ends[-1])
 
-    def __getitem__(self, place: Place) -> tuple[Example, Example]:
+    def __getitem__(self, place: Place) -> list[Example]:
         """Return a pair; the same place is the same pair whoever asks."""
         rng = np.random.default_rng((self._seed, place.position))
         source = int(np.searchsorted(self._ends, place.number, side='right'))
         start = int(self._ends[source]) - len(self._sources[source])
         first, second = self._sources[source].pair(place.number - start, rng)
         flipped = self._flip and bool(rng.integers(2))
-        return (
-            prepare(first, self._config, flipped), prepare(second, self._config, flipped)
-        )
+        pair = [prepare(frame, self._config, flipped) for frame in (first, second)]
+        return recolored(pair, self._recolor, rng) if self._recolor else pair
 
 
 class PairSampler(Sampler[list[Place]]):
@@ -130,14 +153,14 @@ class PairSampler(Sampler[list[Place]]):
         return Place(int(self._order[offset]), position)
 
 
-def collate(pairs: Sequence[tuple[Example, Example]]) -> list[Example]:
+def collate(pairs: Sequence[Sequence[Example]]) -> list[Example]:
     """Return the images of pairs in the order of the network's batch."""
     return list(chain.from_iterable(pairs))
 
 
 def build_loader(
     dataset: PairDataset, sampler: PairSampler, workers: int
-) -> DataLoader[tuple[Example, Example]]:
+) -> DataLoader[list[Example]]:
     """Return an iterable of batches, lists of examples; it leaves the global seed alone."""
     return DataLoader(
         dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate,

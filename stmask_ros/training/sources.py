@@ -22,7 +22,7 @@ def build_sources(config: TrainingConfig) -> list[PairSource]:
         for videos in config.videos
     ]
     for data in config.synthetic:
-        library = Library.of(pictures_of(config, data))
+        library = Library.of(pictures_of(config, data), data.most_in_background)
         generator = ClipGenerator(library, data.clips, config.seed)
         sources.append(SyntheticPairs(generator, config.gap, data.pairs))
     return sources

@@ -8,13 +8,31 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from stmask_ros.network.backbone import DarkNet53, EfficientNetLite0, ResNet
 from stmask_ros.network.stmask import STMask
 from stmask_ros.network.temporal_fusion import TemporalFeatures
+from stmask_ros.training.config import TrainingError
 from stmask_ros.training.loss_inputs import DensePredictions, LossConfig, Propagate
 from stmask_ros.training.losses import Losses, multibox_loss
 from stmask_ros.training.targets import FrameTargets
 
 Precision = Literal['float32', 'bfloat16', 'float16']
+
+
+def freeze_stages(backbone: ResNet | DarkNet53 | EfficientNetLite0, count: int) -> None:
+    """
+    Keep the weights of a backbone's stem and of its first stages as they are; of 0, none.
+
+    Raises TrainingError for more stages than there are.
+    """
+    stages = list(backbone.layers)
+    if not 0 <= count <= len(stages):
+        raise TrainingError(f'frozen_stages: expected 0 to {len(stages)}, got {count}')
+    if count == 0:
+        return
+    trained = {parameter for stage in stages[count:] for parameter in stage.parameters()}
+    for parameter in backbone.parameters():
+        parameter.requires_grad_(parameter in trained)
 
 
 class TrainingStep(nn.Module):
@@ -33,7 +51,6 @@ class TrainingStep(nn.Module):
         self.network = network
         self.loss = loss
         self.precision = precision
-        self.freeze_batch_norm = freeze_batch_norm
         if freeze_batch_norm:
             for norm in self._batch_norms():
                 norm.requires_grad_(False)
@@ -41,8 +58,8 @@ class TrainingStep(nn.Module):
     def train(self, mode: bool = True) -> TrainingStep:
         """Switch to training, but for frozen batch norms."""
         super().train(mode)
-        if self.freeze_batch_norm:
-            for norm in self._batch_norms():
+        for norm in self._batch_norms():
+            if not norm.weight.requires_grad:
                 norm.eval()
         return self
 

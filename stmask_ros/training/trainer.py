@@ -31,7 +31,7 @@ from stmask_ros.training.pairs import PairSource
 from stmask_ros.training.progress import Progress
 from stmask_ros.training.schedule import rate_factor
 from stmask_ros.training.sources import build_sources, chosen_annotations
-from stmask_ros.training.step import TrainingStep
+from stmask_ros.training.step import TrainingStep, freeze_stages
 from stmask_ros.training.validation import validate
 from stmask_ros.training.workers import Team
 
@@ -88,7 +88,7 @@ class Trainer:
         config, worker = self.config, self.team.worker
         last = config.iterations if iterations is None else iterations
         dataset = PairDataset(
-            self._sources, self.network.config, config.flip, config.seed
+            self._sources, self.network.config, config.flip, config.seed, config.recolor,
         )
         sampler = PairSampler(
             len(dataset), config.batch_size, config.seed, range(self.iteration, last),
@@ -232,6 +232,7 @@ def _build_step(config: TrainingConfig) -> TrainingStep:
         config.loss, variances=network.config.variances,
         mask_activation=network.config.mask_activation,
     )
+    freeze_stages(network.backbone, config.frozen_stages)
     return TrainingStep(network, loss, config.freeze_batch_norm, config.precision)
 
 

@@ -124,6 +124,17 @@ def test_a_library_needs_whole_objects() -> None:
         Library.of([cut])
 
 
+def test_crowded_pictures_are_no_backgrounds() -> None:
+    crowd = disc((250, 250, 20))
+    crowd = replace(
+        crowd, masks=np.repeat(crowd.masks, 7, 0), labels=np.repeat(crowd.labels, 7),
+        ids=np.arange(1, 8),
+    )
+    alone = disc((20, 250, 250))
+    assert Library.of([alone, crowd]).backgrounds == (alone,)
+    assert Library.of([alone, crowd], most_in_background=7).backgrounds == (alone, crowd)
+
+
 def test_class_maps() -> None:
     assert CLASSES.label(['ball', 'sports']) == 1
     assert CLASSES.label(['chair', 'furniture']) == 2

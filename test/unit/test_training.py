@@ -147,6 +147,23 @@ def test_frozen_batch_norm_stays(tmp_path: Path) -> None:
     assert not all(torch.equal(before[n], after[n]) for n in before if n not in kept)
 
 
+def test_frozen_stages_stay(tmp_path: Path) -> None:
+    fresh = STMask(tiny(tmp_path).network_config())
+    initialise_for_training(fresh, 0)
+    before = fresh.state_dict()
+    after = trained(tiny(tmp_path / 'kept', frozen_stages=2), 2)
+    kept = {
+        name for name in before
+        if name.startswith(('backbone.stem.', 'backbone.layers.0.', 'backbone.layers.1.'))
+    }
+    assert len(kept) > 50
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert not all(torch.equal(before[n], after[n]) for n in before if n.startswith('backbone.')
+                   and n not in kept)
+    with pytest.raises(TrainingError, match='frozen_stages: expected 0 to 4, got 5'):
+        Trainer(tiny(tmp_path, frozen_stages=5), ALONE, [ShapePairs()])
+
+
 def test_half_the_precision(tmp_path: Path) -> None:
     full, mixed = (
         trained(tiny(tmp_path / name, precision=name), 2) for name in ('float32', 'bfloat16')

@@ -16,12 +16,14 @@ from stmask_ros.training.config import TrainingError, read_config
 from stmask_ros.training.cutouts import Library
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap
 from stmask_ros.training.loader import (
+    Example,
     PairDataset,
     PairSampler,
     Place,
     boxes_of,
     build_loader,
     prepare,
+    recolored,
 )
 from stmask_ros.training.pairs import SyntheticPairs, VideoPairs
 from stmask_ros.training.synthetic import ClipConfig, ClipGenerator
@@ -134,6 +136,25 @@ def test_the_same_place_is_the_same_pair(generator: ClipGenerator) -> None:
     once, again, later = (dataset[Place(2, position)] for position in (5, 5, 12))
     assert np.array_equal(once[0].image, again[0].image)
     assert not np.array_equal(once[0].image, later[0].image)
+
+
+def test_both_images_of_a_pair_change_their_colors_alike(generator: ClipGenerator) -> None:
+    def pair(recolor: float) -> list[Example]:
+        source = SyntheticPairs(generator, 5, 7)
+        return PairDataset([source], CONFIG, True, 3, recolor)[Place(2, 5)]
+
+    plain, changed, again = pair(0.0), pair(0.5), pair(0.5)
+    for before, after, same in zip(plain, changed, again, strict=True):
+        assert np.array_equal(after.image, same.image)
+        assert after.image.dtype == np.uint8
+        assert not np.array_equal(before.image, after.image)
+        assert torch.equal(before.targets.masks, after.targets.masks)
+    rng = np.random.default_rng(0)
+    twice = recolored([plain[0], plain[0]], 0.5, rng)
+    assert np.array_equal(twice[0].image, twice[1].image)
+    grey = replace(plain[0], image=np.full_like(plain[0].image, 90))
+    recolored_grey = recolored([grey], 1.0, rng)[0].image.astype(int)
+    assert abs(recolored_grey - 90).max() <= 1  # nothing to saturate, turn or contrast: rounding
 
 
 GOOD = """
