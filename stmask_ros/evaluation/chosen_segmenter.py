@@ -36,7 +36,9 @@ def load_chosen_segmenter(options: argparse.Namespace, device_index: int = 0) ->
     device = options.device
     if device in ('auto', 'cuda') and torch.cuda.device_count() > 1:
         device = f'cuda:{device_index % torch.cuda.device_count()}'
-    segmenter = load_segmenter(options.model, device, tracker_config(options))
+    segmenter = load_segmenter(
+        options.model, device, tracker_config(options), options.precision
+    )
     if segmenter.freshly_initialised:
         _LOGGER.warning(
             'the weights of %s are freshly initialised, not trained: masks, classes and scores '
@@ -50,7 +52,8 @@ def segmenter_settings(segmenter: VideoSegmenter) -> dict[str, Any]:
     device = segmenter.device.type
     threads = {'torch_threads': torch.get_num_threads()} if device == 'cpu' else {}
     return {
-        'model': segmenter.model_name, 'device': device, **threads,
+        'model': segmenter.model_name, 'device': device, 'precision': segmenter.precision,
+        **threads,
         'tracker': asdict(segmenter.tracker),
     }
 

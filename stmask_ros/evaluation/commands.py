@@ -135,6 +135,10 @@ def _add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--model', default='stmask_lite', help='name or path of a model')
     group.add_argument('--device', default='auto', help='cpu, cuda or auto (default)')
     group.add_argument(
+        '--precision', choices=('float32', 'float16', 'bfloat16'), default='float32',
+        help="of the network's weights and feature maps on CUDA (default: float32)",
+    )
+    group.add_argument(
         '--torch-threads', type=int, default=1, metavar='N',
         help='CPU threads of the network (default: 1). Another number can change the last bits of '
              'a score',

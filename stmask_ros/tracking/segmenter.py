@@ -73,6 +73,7 @@ class VideoSegmenter:
         """
         self.network = prepared_for_inference(model.network, device, getattr(torch, precision))
         self.device = device
+        self.precision = precision
         self.tracker = tracker
         self.class_names = model.description.classes
         self.model_name = f'{model.description.name}@{model.digest[:12]}'

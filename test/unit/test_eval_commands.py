@@ -179,6 +179,17 @@ def test_other_settings_are_not_mixed_in(
     assert 'max_missed' in caplog.text
 
 
+def test_half_precision_is_refused_on_a_cpu(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load(finished / 'out' / 'run.json')['precision'] == 'float32'
+    arguments = dataset_arguments(
+        finished / 'annotations.json', finished / 'images', tmp_path / 'out'
+    )
+    assert main([*arguments, '--precision', 'float16']) == 1
+    assert "'float16' was asked for and the device is a CPU" in caplog.text
+
+
 def test_a_missing_frame_costs_its_video_alone(
     clips: list[Clip], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
