@@ -78,7 +78,7 @@ class TrainingConfig:
     videos, synthetic, validation: the data. out: folder of checkpoints, logs and the model.
     initial_weights: .safetensors or .pth, of which every tensor that fits is taken.
     gap: most frames between the two of a pair (the released code: 2). flip: at random.
-    recolor: most that a pair's colors change, see `recolored`; the released code: 0.
+    color_jitter: most that a pair's colors change, see `color_jittered`; the released code: 0.
     batch_size: pairs in an iteration, on all devices together. iterations: of the optimiser.
     optimiser: 'sgd' with momentum, or 'adamw'. learning_rate, steps: divided by 10 at each.
     warm_up: iterations in which the rate rises from a tenth. clip_gradient: largest norm of the
@@ -100,7 +100,7 @@ class TrainingConfig:
     initial_weights: Path | None = None
     gap: int = 5
     flip: bool = True
-    recolor: float = 0.0
+    color_jitter: float = 0.0
     batch_size: int = 16
     iterations: int = 160_000
     optimiser: Literal['sgd', 'adamw'] = 'sgd'
@@ -127,8 +127,8 @@ class TrainingConfig:
         for name in ('batch_size', 'iterations', 'gap'):
             if getattr(self, name) < 1:
                 raise TrainingError(f'{name}: expected 1 or more, got {getattr(self, name)}')
-        if not 0 <= self.recolor <= 1:
-            raise TrainingError(f'recolor: expected 0 to 1, got {self.recolor}')
+        if not 0 <= self.color_jitter <= 1:
+            raise TrainingError(f'color_jitter: expected 0 to 1, got {self.color_jitter}')
 
     def network_config(self) -> STMaskConfig:
         """Return the network's configuration; TrainingError if it does not exist."""

@@ -55,12 +55,14 @@ def prepare(frame: AnnotatedFrame, config: STMaskConfig, flipped: bool) -> Examp
     ))
 
 
-def recolored(pair: Sequence[Example], amount: float, rng: np.random.Generator) -> list[Example]:
+def color_jittered(
+    pair: Sequence[Example], amount: float, rng: np.random.Generator
+) -> list[Example]:
     """
     Return a pair under another light: the same change of all its images.
 
-    amount: 0 to 1, the largest share by which contrast and saturation grow or shrink; the hue
-    turns by at most half of it, of half a circle.
+    amount: 0 to 1, the largest share by which contrast and saturation grow or shrink; times a
+    quarter of a circle, the most that the hue turns.
     """
     contrast, saturation = rng.uniform(1 - amount, 1 + amount, 2).tolist()
     hue = rng.uniform(-amount, amount) / 4
@@ -94,14 +96,19 @@ class PairDataset(Dataset[list[Example]]):
 
     def __init__(
         self, sources: Sequence[PairSource], config: STMaskConfig, flip: bool, seed: int,
-        recolor: float = 0.0,
+        color_jitter: float = 0.0,
     ) -> None:
-        """flip: mirror both frames of every second pair, at random. recolor: see recolored."""
+        """
+        Prepare; nothing is read yet.
+
+        flip: mirror both frames of every second pair, at random. color_jitter: amount, see
+        color_jittered.
+        """
         self._sources = sources
         self._config = config
         self._flip = flip
         self._seed = seed
-        self._recolor = recolor
+        self._color_jitter = color_jitter
         self._ends = np.cumsum([len(source) for source in sources])
 
     def __len__(self) -> int:
@@ -116,7 +123,7 @@ class PairDataset(Dataset[list[Example]]):
         first, second = self._sources[source].pair(place.number - start, rng)
         flipped = self._flip and bool(rng.integers(2))
         pair = [prepare(frame, self._config, flipped) for frame in (first, second)]
-        return recolored(pair, self._recolor, rng) if self._recolor else pair
+        return color_jittered(pair, self._color_jitter, rng) if self._color_jitter else pair
 
 
 class PairSampler(Sampler[list[Place]]):

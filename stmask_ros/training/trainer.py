@@ -88,7 +88,7 @@ class Trainer:
         config, worker = self.config, self.team.worker
         last = config.iterations if iterations is None else iterations
         dataset = PairDataset(
-            self._sources, self.network.config, config.flip, config.seed, config.recolor,
+            self._sources, self.network.config, config.flip, config.seed, config.color_jitter,
         )
         sampler = PairSampler(
             len(dataset), config.batch_size, config.seed, range(self.iteration, last),

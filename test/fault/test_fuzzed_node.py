@@ -1,7 +1,7 @@
 """
 Malformed images through a running node: no exit, no hang, every one on the books.
 
-100 raw and 50 compressed ones; with --long 10,000 and 5,000.
+100 raw and 50 compressed ones; 10,000 and 5,000 with --long.
 """
 
 from __future__ import annotations

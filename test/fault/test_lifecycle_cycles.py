@@ -1,7 +1,7 @@
 """
 Configure, activate, answer, deactivate, clean up, over and over: nothing is left behind.
 
-8 cycles; with --long 1,000.
+8 cycles; 1,000 with --long.
 """
 
 from __future__ import annotations

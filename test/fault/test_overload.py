@@ -1,7 +1,7 @@
 """
 Images at three times the node's capacity: latency stays flat, and the books agree exactly.
 
-10 seconds; with --long 600. The latencies are printed as multiples of the time between two
+10 seconds; 600 with --long. The latencies are printed as multiples of the time between two
 answers in the same run, which under overload is the time of one step.
 """
 

@@ -1,7 +1,7 @@
 """
 Time that jumps, stands still and repeats itself: epochs begin where they should, and only there.
 
-1,000 events through a Stream, 40 through the node; with --long 1,000 through both.
+1,000 events through a Stream, 40 through the node; 1,000 through both with --long.
 """
 
 from __future__ import annotations

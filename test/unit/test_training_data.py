@@ -22,8 +22,8 @@ from stmask_ros.training.loader import (
     Place,
     boxes_of,
     build_loader,
+    color_jittered,
     prepare,
-    recolored,
 )
 from stmask_ros.training.pairs import SyntheticPairs, VideoPairs
 from stmask_ros.training.synthetic import ClipConfig, ClipGenerator
@@ -139,9 +139,9 @@ def test_the_same_place_is_the_same_pair(generator: ClipGenerator) -> None:
 
 
 def test_both_images_of_a_pair_change_their_colors_alike(generator: ClipGenerator) -> None:
-    def pair(recolor: float) -> list[Example]:
+    def pair(color_jitter: float) -> list[Example]:
         source = SyntheticPairs(generator, 5, 7)
-        return PairDataset([source], CONFIG, True, 3, recolor)[Place(2, 5)]
+        return PairDataset([source], CONFIG, True, 3, color_jitter)[Place(2, 5)]
 
     plain, changed, again = pair(0.0), pair(0.5), pair(0.5)
     for before, after, same in zip(plain, changed, again, strict=True):
@@ -150,11 +150,11 @@ def test_both_images_of_a_pair_change_their_colors_alike(generator: ClipGenerato
         assert not np.array_equal(before.image, after.image)
         assert torch.equal(before.targets.masks, after.targets.masks)
     rng = np.random.default_rng(0)
-    twice = recolored([plain[0], plain[0]], 0.5, rng)
+    twice = color_jittered([plain[0], plain[0]], 0.5, rng)
     assert np.array_equal(twice[0].image, twice[1].image)
     grey = replace(plain[0], image=np.full_like(plain[0].image, 90))
-    recolored_grey = recolored([grey], 1.0, rng)[0].image.astype(int)
-    assert abs(recolored_grey - 90).max() <= 1  # nothing to saturate, turn or contrast: rounding
+    jittered_grey = color_jittered([grey], 1.0, rng)[0].image.astype(int)
+    assert abs(jittered_grey - 90).max() <= 1  # nothing to saturate, turn or contrast: rounding
 
 
 GOOD = """
