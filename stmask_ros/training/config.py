@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from stmask_ros.network.config import STMaskConfig
+from stmask_ros.training.cutouts import MOST_IN_BACKGROUND
 from stmask_ros.training.loss_inputs import LossConfig
 from stmask_ros.training.synthetic import ClipConfig
 
@@ -64,7 +65,7 @@ class SyntheticData:
     coco: tuple[CocoData, ...] = ()
     videos: tuple[VideoData, ...] = ()
     stride: int = 10
-    most_in_background: int = 6
+    most_in_background: int = MOST_IN_BACKGROUND
     clips: ClipConfig = field(default_factory=ClipConfig)
     pairs: int = 10_000
 

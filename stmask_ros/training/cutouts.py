@@ -18,6 +18,8 @@ from stmask_ros.training.frames import AnnotatedFrame, BoolArray, ClassMap, UInt
 
 # A smaller object [pixel] makes a blurred cutout.
 SMALLEST_CUTOUT = 2500
+# More objects than this make a crowded background, in which often some are not annotated.
+MOST_IN_BACKGROUND = 6
 # Of the object's outline that may lie on the border of its picture: there it is cut off.
 MOST_AT_BORDER = 0.05
 
@@ -39,11 +41,13 @@ class Library:
     backgrounds: tuple[AnnotatedFrame, ...]
 
     @classmethod
-    def of(cls, pictures: Iterable[AnnotatedFrame], most_in_background: int = 6) -> Library:
+    def of(
+        cls, pictures: Iterable[AnnotatedFrame], most_in_background: int = MOST_IN_BACKGROUND
+    ) -> Library:
         """
-        Cut the objects out of pictures, and keep the less crowded ones as backgrounds.
+        Cut the objects out of pictures, and keep those with few as backgrounds.
 
-        most_in_background: objects; where there are more, often some are not annotated.
+        most_in_background: objects of such a picture.
 
         Raises DatasetError if nothing is left of one of the two.
         """

@@ -186,6 +186,7 @@ def test_a_configuration_file(tmp_path: Path) -> None:
     ('batchsize: 4', 'unknown options batchsize; known: name, '),
     ('batch_size: four', "batch_size: expected int, got 'four'"),
     ('batch_size: 0', 'batch_size: expected 1 or more, got 0'),
+    ('color_jitter: 1.5', 'color_jitter: expected 0 to 1, got 1.5'),
     ('optimiser: adam', "optimiser: expected sgd or adamw, got 'adam'"),
     ('loss: {weight: 1}', r'loss\.unknown options weight'),
     ('videos: [{images: x}]', r'videos\[0\]\.missing: annotations'),
