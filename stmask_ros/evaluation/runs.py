@@ -105,25 +105,26 @@ def _from_lists(
     counts: Sequence[list[int]], sizes: Int64Array
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
     values = array('q')
+    rests = []
     index = 0
     try:
         for index, entry in enumerate(counts):  # noqa: B007
             values.fromlist(entry)
+            rests.append(values.pop() if len(entry) % 2 else 0)
     except (TypeError, OverflowError) as error:
         raise _not_whole(index, counts[index]) from error
     runs = np.frombuffer(values, np.int64)
-    lengths = np.array([len(entry) for entry in counts], np.int64)
-    ends = lengths.cumsum()
-    if runs.min(initial=0) < 0:
-        index = int(np.searchsorted(ends, (runs < 0).argmax(), side='right'))
+    if min(runs.min(initial=0), *rests, 0) < 0:
+        index = next(index for index, entry in enumerate(counts) if min(entry, default=0) < 0)
         raise _not_whole(index, counts[index])
-    totals = grouped_sums(runs, lengths)
+    span_counts = np.array([len(entry) // 2 for entry in counts], np.int64)
+    totals = grouped_sums(runs, 2 * span_counts) + rests
     for index in np.flatnonzero(totals != sizes.prod(axis=1))[:1].tolist():
         raise RunError(
             index, f'the runs add up to {totals[index]} pixels, but size '
             f'{sizes[index].tolist()} has {sizes[index].prod()}'
         )
-    return *_split(runs, lengths), lengths // 2
+    return runs[::2], runs[1::2], span_counts
 
 
 def _not_whole(index: int, runs: list[int]) -> RunError:
@@ -134,17 +135,11 @@ def _from_texts(texts: Sequence[str]) -> tuple[Int64Array, Int64Array, Int64Arra
     # Up to the first character that is not ASCII, which is an error, characters are bytes.
     characters = ''.join(texts).encode(errors='surrogatepass')
     digits = np.frombuffer(characters, np.uint8) - np.uint8(_ZERO)
-    lengths = np.array(list(map(len, texts)), np.int64)
-    borders = lengths.cumsum()
-    goes_on = digits >= _GOES_ON
-    more = goes_on.nonzero()[0]
+    borders = np.cumsum(list(map(len, texts)), dtype=np.int64)
+    more = (digits >= _GOES_ON).nonzero()[0]
     _check_texts(texts, digits, borders, more)
-    numbers = ((digits ^ _SIGN).view(np.int8) - np.int8(_SIGN))[~goes_on].astype(np.int64)
-    _complete(numbers, digits[more], more - np.arange(len(more)))
-    lengths -= np.diff(np.searchsorted(more, borders), prepend=0)
-    outside, inside = _split(numbers, lengths)
+    (outside, inside), counts = _numbers(digits, more, borders)
     # A number is relative to the one before of its kind, but for the first outside.
-    counts = lengths // 2
     firsts = _firsts(counts)
     first_outside = outside[firsts]
     outside[firsts] = 0
@@ -153,6 +148,30 @@ def _from_texts(texts: Sequence[str]) -> tuple[Int64Array, Int64Array, Int64Arra
         steps.cumsum(out=steps)
     outside[firsts] = first_outside
     return outside, inside, counts
+
+
+def _numbers(
+    digits: npt.NDArray[np.uint8], more: Int64Array, borders: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """
+    Return all masks' numbers, int64 [2, S]: those outside and those inside; each mask's number S.
+
+    digits: all characters; more: which of them go on; borders: int64 [N], where each mask ends.
+    The last of an odd number of numbers is left out: it is outside, at the end of its mask.
+    """
+    more_counts = np.diff(np.searchsorted(more, borders), prepend=0)
+    counts = np.diff(borders, prepend=0) - more_counts
+    odd = counts % 2 == 1
+    last = digits < _GOES_ON
+    last[borders[odd] - 1] = False
+    small = ((digits ^ _SIGN).view(np.int8) - np.int8(_SIGN))[last]
+    numbers = small.reshape(-1, 2).T.astype(np.int64, order='C')
+    owners = more - np.arange(len(more))
+    owned = owners != np.repeat(np.where(odd, counts.cumsum() - 1, -1), more_counts)
+    owners -= np.repeat(odd.cumsum() - odd, more_counts)
+    owners = owners % 2 * len(numbers[0]) + owners // 2
+    _complete(numbers.reshape(-1), digits[more[owned]], owners[owned])
+    return numbers, counts // 2
 
 
 def _complete(numbers: Int64Array, digits: npt.NDArray[np.uint8], owners: Int64Array) -> None:
@@ -185,14 +204,6 @@ def _check_texts(
             index, 'expected a list of runs or compressed RLE text as counts, '
             f'got {short(texts[index])}'
         )
-
-
-def _split(runs: Int64Array, lengths: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Return the runs outside and those inside; the last of an odd number of runs is left out."""
-    kept = np.ones(len(runs), bool)
-    kept[lengths.cumsum()[lengths % 2 == 1] - 1] = False
-    pairs = runs[kept].reshape(-1, 2)
-    return pairs[:, 0].copy(), pairs[:, 1].copy()
 
 
 def _firsts(counts: Int64Array) -> Int64Array:

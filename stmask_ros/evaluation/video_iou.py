@@ -157,7 +157,11 @@ def _intersect(overlap: VideoOverlap, within_classes: bool) -> None:
     """Fill in the intersections."""
     stacks = overlap.true_stack, overlap.predicted_stack
     stride = max(int(stack.sizes.prod(axis=-1).max(initial=0)) for stack in stacks)
-    films = [_Film.of(track.sequence, stride) for track in overlap.truths]
+    wanted = {prediction.category_id for prediction in overlap.predictions}
+    films = {
+        column: _Film.of(truth.sequence, stride) for column, truth in enumerate(overlap.truths)
+        if truth.category_id in wanted or not within_classes
+    }
     for row, prediction in enumerate(overlap.predictions):
         columns = [
             column for column, truth in enumerate(overlap.truths)
@@ -206,6 +210,7 @@ class _Film:
 
 
 def _edges(sequence: MaskSequence, stride: int) -> Float64Array:
+    edges = sequence.spans.ravel().astype(np.float64)
     starts = np.arange(len(sequence), dtype=np.float64) * stride
-    edges: Float64Array = sequence.spans + np.repeat(starts, sequence.span_counts)[:, None]
-    return edges.ravel()
+    edges += np.repeat(starts, 2 * sequence.span_counts)
+    return edges
