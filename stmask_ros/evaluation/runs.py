@@ -166,6 +166,7 @@ def _numbers(
     last[borders[odd] - 1] = False
     small = ((digits ^ _SIGN).view(np.int8) - np.int8(_SIGN))[last]
     numbers = small.reshape(-1, 2).T.astype(np.int64, order='C')
+    # The number that each character which goes on belongs to, unless that is left out.
     owners = more - np.arange(len(more))
     owned = owners != np.repeat(np.where(odd, counts.cumsum() - 1, -1), more_counts)
     owners -= np.repeat(odd.cumsum() - odd, more_counts)
