@@ -157,11 +157,7 @@ def _intersect(overlap: VideoOverlap, within_classes: bool) -> None:
     """Fill in the intersections."""
     stacks = overlap.true_stack, overlap.predicted_stack
     stride = max(int(stack.sizes.prod(axis=-1).max(initial=0)) for stack in stacks)
-    wanted = {prediction.category_id for prediction in overlap.predictions}
-    films = {
-        column: _Film.of(truth.sequence, stride) for column, truth in enumerate(overlap.truths)
-        if truth.category_id in wanted or not within_classes
-    }
+    films = [_Film.of(track.sequence, stride) for track in overlap.truths]
     for row, prediction in enumerate(overlap.predictions):
         columns = [
             column for column, truth in enumerate(overlap.truths)

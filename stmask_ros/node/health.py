@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _WINDOW = 300
-_PARTS = (0.50, 0.95, 0.99)
+_QUANTILES = (0.50, 0.95, 0.99)
 _MILLISECONDS = 1e-6
 
 
@@ -106,4 +106,5 @@ def _percentiles(nanoseconds: deque[int]) -> Percentiles:
     # The nearest measured value; numpy.percentile takes four times as long for so few.
     ordered = sorted(nanoseconds)
     last = len(ordered) - 1
-    return Percentiles(*(ordered[round(part * last)] * _MILLISECONDS for part in _PARTS))
+    nearest = (ordered[round(quantile * last)] for quantile in _QUANTILES)
+    return Percentiles(*(time * _MILLISECONDS for time in nearest))
