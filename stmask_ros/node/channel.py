@@ -6,10 +6,8 @@ import itertools
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from stmask_ros.images import compressed_to_bgr, to_bgr
@@ -19,8 +17,8 @@ from stmask_ros.node.health import HealthMonitor
 from stmask_ros.node.mailbox import Mailbox
 from stmask_ros.node.messages import stamp_of
 from stmask_ros.node.outputs import Outputs
-from stmask_ros.node.qos import make_subscription
-from stmask_ros.node.qos_advice import QosAdviser
+from stmask_ros.node.publisher_advice import PublisherAdviser
+from stmask_ros.node.receiver import Receiver
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import Stream
@@ -65,8 +63,8 @@ class Channel:
         self._reporter = Reporter(time.monotonic())
         self._outputs: Outputs | None = None
         self._stream: Stream | None = None
-        self._subscription: Subscription[CameraMessage] | None = None
-        self._adviser: QosAdviser | None = None
+        self._receiver: Receiver[CameraMessage] | None = None
+        self._adviser: PublisherAdviser | None = None
 
     def advertise(self, segmenter: VideoSegmenter) -> None:
         """Make the topics for the results of a segmenter; raises TopicError."""
@@ -90,20 +88,18 @@ class Channel:
     def connect(self) -> None:
         """Receive images from now on; raises TopicError."""
         profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        adviser = QosAdviser(self._node, self._topic, profile)
-        self._subscription = make_subscription(
-            self._node, CompressedImage if self._compressed else Image, self._topic,
-            self._on_image, profile,
-            SubscriptionEventCallbacks(incompatible_qos=adviser.on_event),
+        kind = CompressedImage if self._compressed else Image
+        self._receiver = Receiver(self._node, kind, self._topic, self._on_image, profile)
+        self._adviser = PublisherAdviser(
+            self._node, self._receiver.topic_name, f'sensor_msgs/msg/{kind.__name__}', profile
         )
-        self._adviser = adviser
-        self._node.get_logger().info(f'waiting for images on {self._subscription.topic_name}')
+        self._node.get_logger().info(f'waiting for images on {self._receiver.topic_name}')
 
     def disconnect(self) -> None:
         """Receive nothing any more, and forget the stream."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-        self._subscription = self._stream = self._adviser = None
+        if self._receiver is not None:
+            self._receiver.close()
+        self._receiver = self._stream = self._adviser = None
 
     def reset(self) -> bool:
         """Let the next image start a new epoch; False if there is no stream."""
@@ -114,8 +110,7 @@ class Channel:
 
     def report(self, situation: NodeSituation, now: float) -> DiagnosticStatus:
         """Return the camera's part of a diagnostic report at `now` [s, steady clock]."""
-        subscription = self._subscription
-        topic = subscription.topic_name if subscription else self._topic
+        topic = self._receiver.topic_name if self._receiver else self._topic
         camera = CameraSituation(
             name=self._name or 'segmenter',
             enabled=self.enabled,

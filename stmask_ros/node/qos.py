@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -37,12 +38,13 @@ def make_publisher(node: Node, kind: type, topic: str, profile: QoSProfile) -> P
 
 def make_subscription(
     node: Node, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile,
-    events: SubscriptionEventCallbacks,
+    group: CallbackGroup,
 ) -> Subscription[Any]:
-    """Subscribe to a topic, as make_publisher advertises one."""
+    """Subscribe to a topic, as make_publisher advertises one, without events."""
     with _explained(node, topic):
         return node.create_subscription(
-            kind, topic, callback, profile, event_callbacks=events,
+            kind, topic, callback, profile, callback_group=group,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             qos_overriding_options=QoSOverridingOptions(_POLICIES),
         )
 

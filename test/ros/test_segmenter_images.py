@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import State, Transition
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from segmenter_process import (
     HEIGHT,
@@ -19,7 +22,7 @@ from segmenter_process import (
     every_image,
     image,
 )
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from stmask_ros.masks import decode
 from stmask_ros.msg import LabelInfo, TrackedInstance
@@ -318,6 +321,30 @@ def test_an_incompatible_publisher_is_named_with_the_cure(segmenter: SegmenterPr
     segmenter.client.destroy_publisher(publisher)
     segmenter.spin_until(lambda: segmenter.facts()['incompatible publishers'] == '0', 'its end')
     assert segmenter.log().count('no images will come from') == 1
+
+
+def test_a_publisher_of_another_type_is_named_with_the_cure(segmenter: SegmenterProcess) -> None:
+    """Compressed images on the topic of raw ones: nothing would come, and nobody would know."""
+    other = Context()  # a topic has one type within a participant
+    rclpy.init(context=other)
+    node = Node('other', context=other)
+    node.create_publisher(CompressedImage, TOPIC, RELIABLE)
+    segmenter.wait_for_log('it publishes sensor_msgs/msg/CompressedImage')
+    assert 'this node takes sensor_msgs/msg/Image' in segmenter.log()
+    segmenter.spin_until(lambda: segmenter.facts()['incompatible publishers'] == '1', 'it counted')
+    assert segmenter.answer(image(1000)).header == image(1000).header
+    node.destroy_node()
+    other.shutdown()
+    segmenter.spin_until(lambda: segmenter.facts()['incompatible publishers'] == '0', 'its end')
+
+
+def test_a_message_that_cannot_be_read_costs_itself_alone(segmenter: SegmenterProcess) -> None:
+    """Bytes that are no image at all: the next image is answered."""
+    publisher = segmenter.client.create_publisher(Image, TOPIC, RELIABLE)
+    segmenter.spin_until(lambda: publisher.get_subscription_count() == 1, 'a subscription')
+    publisher.publish(b'\x00\x01\x00\x00' + b'\xff' * 60)
+    assert segmenter.answer(image(1000)).header == image(1000).header
+    segmenter.client.destroy_publisher(publisher)
 
 
 def test_a_new_activation_is_a_new_epoch(segmenter: SegmenterProcess) -> None:

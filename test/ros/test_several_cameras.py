@@ -171,7 +171,8 @@ def test_four_cameras_get_the_answers_of_each_alone(
 def _check_trace(events: list[dict[str, Any]], cameras: Cameras, max_batch: int) -> None:
     threads = {event['tid']: event['args']['name'] for event in events
                if event['name'] == 'thread_name'}
-    assert sorted(threads.values()) == ['MainThread', 'segmenter']
+    receivers = {name: f'receiver /four_{max_batch}/{name}/image' for name in NAMES}
+    assert sorted(threads.values()) == sorted([*receivers.values(), 'segmenter'])
     spans = [event for event in events if event['ph'] == 'X']
     batches = [span['args']['batch'] for span in spans if span['name'] == 'step']
     assert max(batches) > 1 if max_batch > 1 else set(batches) == {1}
@@ -179,7 +180,7 @@ def _check_trace(events: list[dict[str, Any]], cameras: Cameras, max_batch: int)
     for span in spans:
         assert span['dur'] >= 0
         assert threads[span['tid']] == (
-            'MainThread' if span['name'] == 'receipt' else 'segmenter')
+            receivers[span['args']['camera']] if span['name'] == 'receipt' else 'segmenter')
         stages[span['args']['camera'], span['args']['stamp']][span['name']] = span
     for name, answers in cameras.answers.items():
         for answer in answers:

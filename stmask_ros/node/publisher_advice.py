@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
-class QosAdviser:
-    """Finds publishers whose quality of service a subscription cannot take."""
+class PublisherAdviser:
+    """Finds publishers whose type or quality of service a subscription cannot take."""
 
-    def __init__(self, node: Node, topic: str, requested: QoSProfile) -> None:
-        """Watch a topic; requested: what the subscription asks for, after any overrides."""
+    def __init__(self, node: Node, topic: str, kind: str, requested: QoSProfile) -> None:
+        """
+        Watch a topic.
+
+        kind: of message, such as sensor_msgs/msg/Image. requested: what the subscription asks
+        for, after any overrides.
+        """
         self._node = node
         self._topic = topic
+        self._kind = kind
         self._requested = requested
         self._warned: set[tuple[int, ...]] = set()
-
-    def on_event(self, _event: QoSRequestedIncompatibleQoSInfo) -> None:
-        """Warn of what DDS has just noticed."""
-        self.check()
 
     def check(self) -> list[str]:
         """Return what to do about each such publisher; warn of those that are new."""
         found = []
         for publisher in self._node.get_publishers_info_by_topic(self._topic):
-            offered = publisher.qos_profile
-            compatibility, reason = qos_check_compatible(offered, self._requested)
-            if compatibility == QoSCompatibility.ERROR:
-                found.append(self._advice(_name(publisher), offered, reason))
+            advice = self._advice(publisher)
+            if advice:
+                found.append(f'no images will come from {_name(publisher)} on {advice}')
                 self._warn_once(publisher, found[-1])
         return found
 
@@ -39,10 +39,22 @@ class QosAdviser:
             self._warned.add(identity)
             self._node.get_logger().warning(advice)
 
-    def _advice(self, publisher: str, offered: QoSProfile, reason: str) -> str:
+    def _advice(self, publisher: TopicEndpointInfo) -> str:
+        """Return what is wrong with a publisher, and the cure; '' if nothing is."""
+        if publisher.topic_type != self._kind:
+            return (
+                f'{self._topic}: it publishes {publisher.topic_type}, this node takes '
+                f'{self._kind}. Remap the topic to one of that type, or change the parameter '
+                'image_transport: raw takes Image, compressed takes CompressedImage from the '
+                'topic with /compressed behind its name'
+            )
+        offered = publisher.qos_profile
+        compatibility, reason = qos_check_compatible(offered, self._requested)
+        if compatibility != QoSCompatibility.ERROR:
+            return ''
         return (
-            f'no images will come from {publisher} on {self._topic}: it offers '
-            f'{_words(offered)}, this node requests {_words(self._requested)} ({reason}). '
+            f'{self._topic}: it offers {_words(offered)}, this node requests '
+            f'{_words(self._requested)} ({reason}). '
             f'Request less, with the parameters qos_overrides.{self._topic}.subscription.'
             'reliability: best_effort and durability: volatile, or let the publisher offer more'
         )
