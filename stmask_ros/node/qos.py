@@ -40,7 +40,8 @@ def make_subscription(
     node: Node, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile,
     group: CallbackGroup,
 ) -> Subscription[Any]:
-    """Subscribe to a topic, as make_publisher advertises one, without events."""
+    """Subscribe to a topic, as make_publisher advertises one."""
+    # No events: who waits for one is woken by every message as well.
     with _explained(node, topic):
         return node.create_subscription(
             kind, topic, callback, profile, callback_group=group,

@@ -25,9 +25,9 @@ class Receiver(Generic[Message]):
     """
     Receives messages from its construction until close().
 
-    rclpy's executor gathers all services, timers and events of the node twice for every message,
-    which for an image of 640x360 costs as much processor time as all the rest of the node. This
-    thread waits for one subscription alone.
+    rclpy's executor gathers all services, timers and events of a node twice for every message:
+    for an image of 640x360, half of the node's processor time. This thread waits for one
+    subscription alone.
     """
 
     def __init__(
