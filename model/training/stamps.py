@@ -44,7 +44,7 @@ def write_sheets(out: Path) -> None:
     """
     Fetch Debian's package, and write its stamps as pictures with COCO's annotations.
 
-    Raises CalledProcessError if apt-get has no such package.
+    Raises CalledProcessError if apt-get has no such package, FileNotFoundError without apt-get.
     """
     stamps = read_stamps(_unpacked(out) / 'usr/share/tuxpaint/stamps')
     (out / 'stamps').mkdir(exist_ok=True)
@@ -85,7 +85,7 @@ def read_stamps(root: Path) -> list[Stamp]:
     stamps = []
     for folder, name in CLASSES.items():
         for file in sorted((root / folder).rglob('*.png')):
-            if file.stem in LEFT_OUT or LEFT_OUT_FOLDERS & set(file.parts):
+            if file.stem in LEFT_OUT or LEFT_OUT_FOLDERS & set(file.relative_to(root).parts):
                 continue
             pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
             # Without opacity, it is not cut out.

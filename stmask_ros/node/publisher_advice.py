@@ -29,7 +29,9 @@ class PublisherAdviser:
         for publisher in self._node.get_publishers_info_by_topic(self._topic):
             advice = self._advice(publisher)
             if advice:
-                found.append(f'no images will come from {_name(publisher)} on {advice}')
+                found.append(
+                    f'no images will come from {_name(publisher)} on {self._topic}: {advice}'
+                )
                 self._warn_once(publisher, found[-1])
         return found
 
@@ -43,18 +45,18 @@ class PublisherAdviser:
         """Return what is wrong with a publisher, and the cure; '' if nothing is."""
         if publisher.topic_type != self._kind:
             return (
-                f'{self._topic}: it publishes {publisher.topic_type}, this node takes '
-                f'{self._kind}. Remap the topic to one of that type, or change the parameter '
-                'image_transport: raw takes Image, compressed takes CompressedImage from the '
-                'topic with /compressed behind its name'
+                f'it publishes {publisher.topic_type}, this node takes {self._kind}. '
+                'Remap the topic to one of that type, or change the parameter image_transport: '
+                'raw takes Image, compressed takes CompressedImage from the topic with '
+                '/compressed behind its name'
             )
         offered = publisher.qos_profile
         compatibility, reason = qos_check_compatible(offered, self._requested)
         if compatibility != QoSCompatibility.ERROR:
             return ''
         return (
-            f'{self._topic}: it offers {_words(offered)}, this node requests '
-            f'{_words(self._requested)} ({reason}). '
+            f'it offers {_words(offered)}, this node requests {_words(self._requested)} '
+            f'({reason}). '
             f'Request less, with the parameters qos_overrides.{self._topic}.subscription.'
             'reliability: best_effort and durability: volatile, or let the publisher offer more'
         )
