@@ -41,7 +41,8 @@ def _register_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         '--rate', type=float, default=10.0, help="images a second; 0 for the source's own"
     )
     demo.add_argument(
-        '--score-threshold', type=float, default=0.3, help='lowest score shown, 0 to 1'
+        '--birth-threshold', type=float, default=0.2,
+        help='lowest score of a detection that starts a track, 0 to 1',
     )
     demo.set_defaults(run=_run_demo)
 

@@ -19,6 +19,7 @@ def tracker_config(options: argparse.Namespace) -> TrackerConfig:
     """Return the tracker's rules; ValueError for a value out of range."""
     return TrackerConfig(
         score_threshold=options.score_threshold,
+        birth_threshold=options.birth_threshold,
         max_missed=options.max_missed,
         retirement=options.retirement,
     )

@@ -148,6 +148,11 @@ def _add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
         help='lowest score of an instance, 0 to 1 (default: 0.05)',
     )
     group.add_argument(
+        '--birth-threshold', type=float, default=0.0, metavar='SCORE',
+        help='lowest score of a detection that starts a track, 0 to 1 (default: 0, right for AP; '
+             "the node's is 0.2)",
+    )
+    group.add_argument(
         '--max-missed', type=int, default=10, metavar='FRAMES',
         help='frames in a row that a track is carried without a detection (default: 10)',
     )

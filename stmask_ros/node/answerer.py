@@ -121,16 +121,16 @@ class Answerer:
         image: npt.NDArray[np.uint8],
         result: FrameResult,
     ) -> None:
-        """Publish the pictures. The image is answered already: failing here costs them alone."""
+        """Publish the views. The image is answered already: failing here costs them alone."""
         try:
             if self._line.outputs.has_viewers():
-                with self._timed('pictures', letter):
-                    self._line.outputs.publish_pictures(result, image, letter.message.header)
+                with self._timed('views', letter):
+                    self._line.outputs.publish_views(result, image, letter.message.header)
         except Exception:
             if not self._stopped():
-                self._line.health.picture_failed()
-                self._log.error('pictures', (
-                    f'no overlay{self._of_camera} drawn:\n{traceback.format_exc()}'
+                self._line.health.view_failed()
+                self._log.error('views', (
+                    f'not all views{self._of_camera} published:\n{traceback.format_exc()}'
                 ))
 
     def note(

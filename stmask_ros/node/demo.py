@@ -54,7 +54,7 @@ def run_demo(arguments: Namespace) -> int:
     """
     Run the demo; return 0 if every recorded message kept its promises, else 1.
 
-    arguments: out, source, model, device, rate, score_threshold, as stmask_ros.cli defines them.
+    arguments: out, source, model, device, rate, birth_threshold, as stmask_ros.cli defines them.
     """
     console = Console()
     out = Path(arguments.out)
@@ -87,7 +87,7 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
         '-m', 'stmask_ros.node.segmenter_node', '--ros-args', '-r', f'image:={_IMAGES}',
         '-p', 'autostart:=true', '-p', f'model:={arguments.model}',
         '-p', f'device:={arguments.device}',
-        '-p', f'score_threshold:={float(arguments.score_threshold)}',
+        '-p', f'birth_threshold:={float(arguments.birth_threshold)}',
     ]
     camera = [
         '-m', 'stmask_ros.node.camera_node', '--ros-args', '-r', '__ns:=/camera',

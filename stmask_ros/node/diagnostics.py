@@ -144,7 +144,7 @@ def _camera_facts(camera: CameraSituation) -> list[tuple[str, str]]:
         ('images waiting or in work', str(counts.waiting + counts.in_flight)),
         ('images dropped', str(sum(counts.dropped.values()))),
         ('incompatible publishers', str(len(camera.incompatible))),
-        ('pictures failed', str(health.picture_failures)),
+        ('views failed', str(health.view_failures)),
         *((f'dropped: {reason}', str(count)) for reason, count in sorted(reasons.items())),
         *((f'{what}, p50 / p95 / p99 [ms]', str(time)) for what, time in _times(health)),
     ]

@@ -34,7 +34,7 @@ class Health:
     stages: time in each stage of the work, by its name, in the order in which they first ran.
     tracks: in the last result. epoch: of the last result; 0 before the first.
     failures_in_a_row: images dropped since the last one processed, for other reasons than haste.
-    last_failure: why, for people. picture_failures: pictures that could not be drawn.
+    last_failure: why, for people. view_failures: pictures and detections that could not be made.
     """
 
     from_receipt: Percentiles | None = None
@@ -44,7 +44,7 @@ class Health:
     epoch: int = 0
     failures_in_a_row: int = 0
     last_failure: str = ''
-    picture_failures: int = 0
+    view_failures: int = 0
 
 
 class HealthMonitor:
@@ -56,7 +56,7 @@ class HealthMonitor:
         self._from_receipt = _window()
         self._from_stamp = _window()
         self._stages: defaultdict[str, deque[int]] = defaultdict(_window)
-        self._tracks = self._epoch = self._failures = self._picture_failures = 0
+        self._tracks = self._epoch = self._failures = self._view_failures = 0
         self._last_failure = ''
 
     def processed(self, receipt_ns: int, stamp_ns: int | None, tracks: int, epoch: int) -> None:
@@ -78,10 +78,10 @@ class HealthMonitor:
             self._failures += 1
             self._last_failure = explanation
 
-    def picture_failed(self) -> None:
+    def view_failed(self) -> None:
         """Note an overlay or label image that could not be made."""
         with self._lock:
-            self._picture_failures += 1
+            self._view_failures += 1
 
     def snapshot(self) -> Health:
         """Return the measurements up to now."""
@@ -94,7 +94,7 @@ class HealthMonitor:
                 epoch=self._epoch,
                 failures_in_a_row=self._failures,
                 last_failure=self._last_failure,
-                picture_failures=self._picture_failures,
+                view_failures=self._view_failures,
             )
 
 

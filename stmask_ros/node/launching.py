@@ -21,6 +21,7 @@ SEGMENTER_PARAMETERS = {
     'model': str,
     'device': str,
     'score_threshold': float,
+    'birth_threshold': float,
     'use_sim_time': bool,
 }
 
@@ -61,6 +62,7 @@ def segmenter_arguments() -> list[DeclareLaunchArgument]:
         ),
         argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
         argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
+        argument('birth_threshold', 'Least score of a detection that starts a track, 0.0 to 1.0.'),
     ]
 
 

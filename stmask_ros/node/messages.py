@@ -97,7 +97,7 @@ def _instance(
 ) -> TrackedInstance:
     message = TrackedInstance(
         track_id=track_id, state=status, source=source,
-        class_id=class_id, class_name=_name(written.class_names, class_id),
+        class_id=class_id, class_name=class_name(written.class_names, class_id),
         score=score, detection_score=detection_score,
         age=age, hits=hits, missed=missed,
         x_min=box[0], y_min=box[1], x_max=box[2], y_max=box[3],
@@ -109,7 +109,8 @@ def _instance(
     return message
 
 
-def _name(class_names: Sequence[str], class_id: int) -> str:
+def class_name(class_names: Sequence[str], class_id: int) -> str:
+    """Return the name of a class; '' if it has none."""
     return class_names[class_id - 1] if 1 <= class_id <= len(class_names) else ''
 
 

@@ -1,10 +1,12 @@
-"""The node's publishers: instances always, pictures only while someone listens."""
+"""The node's publishers: instances always, other views of them only while someone listens."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from stmask_ros.msg import LabelInfo, TrackedInstanceArray
+from stmask_ros.node.detections_message import Detection2DArray, detections_message
 from stmask_ros.node.messages import (
     InstanceFormat,
     duration_message,
@@ -27,6 +30,8 @@ from stmask_ros.node.qos import make_publisher
 from stmask_ros.overlay import draw_overlay, label_image
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
 
 
 class Labels:
@@ -71,8 +76,9 @@ class Outputs:
                 return made
 
             self._instances = advertise(TrackedInstanceArray, 'instances', depth=5)
-            self._overlay = advertise(Image, 'overlay', depth=1)
-            self._label_image = advertise(Image, 'label_image', depth=1)
+            self._views = [
+                (advertise(view.kind, view.topic, view.depth), view.make) for view in _views()
+            ]
             self._withdraw = undo.pop_all().close
 
     def publish_instances(
@@ -98,23 +104,56 @@ class Outputs:
         return elapsed
 
     def has_viewers(self) -> bool:
-        """Say whether someone listens to a picture."""
-        return (self._overlay.get_subscription_count() > 0
-                or self._label_image.get_subscription_count() > 0)
+        """Say whether someone listens to a view."""
+        return any(publisher.get_subscription_count() > 0 for publisher, _ in self._views)
 
-    def publish_pictures(
-        self, result: FrameResult, image: npt.NDArray[np.uint8], header: Header
-    ) -> None:
-        """Draw and publish those pictures that someone listens to."""
-        if self._overlay.get_subscription_count() > 0:
-            picture = draw_overlay(image, result, self._class_names)
-            self._overlay.publish(image_message(picture, 'bgr8', header))
-        if self._label_image.get_subscription_count() > 0:
-            self._label_image.publish(image_message(label_image(result), 'mono16', header))
+    def publish_views(self, result: FrameResult, image: Picture, header: Header) -> None:
+        """Make and publish those views of a result that someone listens to."""
+        for publisher, make in self._views:
+            if publisher.get_subscription_count() > 0:
+                publisher.publish(make(result, image, header, self._class_names))
 
     def destroy(self) -> None:
         """Take the topics back."""
         self._withdraw()
+
+
+@dataclass(frozen=True)
+class _View:
+    """A topic that shows results; make: from the result, its image, header and class names."""
+
+    topic: str
+    kind: type
+    depth: int
+    make: Callable[[FrameResult, Picture, Header, Sequence[str]], Any]
+
+
+def _views() -> list[_View]:
+    views = [
+        _View('overlay', Image, 1, _overlay),
+        _View('label_image', Image, 1, _label_image),
+    ]
+    if Detection2DArray is not None:
+        views.append(_View('detections', Detection2DArray, 5, _detections))
+    return views
+
+
+def _overlay(
+    result: FrameResult, image: Picture, header: Header, class_names: Sequence[str]
+) -> Image:
+    return image_message(draw_overlay(image, result, class_names), 'bgr8', header)
+
+
+def _label_image(
+    result: FrameResult, _image: Picture, header: Header, _class_names: Sequence[str]
+) -> Image:
+    return image_message(label_image(result), 'mono16', header)
+
+
+def _detections(
+    result: FrameResult, _image: Picture, header: Header, class_names: Sequence[str]
+) -> Detection2DArray:
+    return detections_message(result, header, class_names)
 
 
 # Always new profiles: rclpy writes a topic's overrides into the one it is given.

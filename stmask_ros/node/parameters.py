@@ -130,6 +130,11 @@ class Parameters:
         'Instances with a lower score are not reported [0..1].',
         between=(0.0, 1.0),
     )
+    birth_threshold: float = _parameter(
+        0.2,
+        'A detection with a lower score starts no track, it can only continue one [0..1].',
+        between=(0.0, 1.0),
+    )
     nms_threshold: float = _parameter(
         _TRACKER.nms_threshold,
         'Of two detections that overlap more than this (IoU), the weaker is dropped [0..1].',
@@ -187,6 +192,7 @@ class Parameters:
         """Return the part that the tracker reads."""
         return TrackerConfig(
             score_threshold=self.score_threshold,
+            birth_threshold=self.birth_threshold,
             nms_threshold=self.nms_threshold,
             max_missed=self.max_missed,
             confirm_hits=self.confirm_hits,

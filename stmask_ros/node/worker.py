@@ -95,7 +95,7 @@ class Worker:
             index: self._answerers[index].answer(letters[index], outcome, parameters)
             for index, outcome in outcomes.items()
         }
-        # Nobody's instances wait for somebody's pictures.
+        # Nobody's instances wait for views of somebody else's.
         for index, result in results.items():
             if result is not None:
                 self._answerers[index].show(letters[index], inputs[index].image, result)

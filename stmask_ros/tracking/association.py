@@ -61,7 +61,7 @@ def associate(
     temporal fusion, a detection over several remembered masks renews none of them.
     """
     chosen = similarity(detections, masks, tracks, config).argmax(-1)
-    new = (chosen == 0) & detections.valid
+    new = (chosen == 0) & detections.valid & (detections.scores >= config.birth_threshold)
     if config.retirement != 'never':
         room = config.capacity - tracks.valid.sum(-1, keepdim=True)
         new &= new.cumsum(-1) <= room

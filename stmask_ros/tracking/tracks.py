@@ -23,6 +23,8 @@ class TrackerConfig:
     How detections become tracks.
 
     score_threshold: lowest class probability of a detection, and lowest score shown [0, 1].
+    birth_threshold: lowest score of a detection that may start a track; a weaker one can only
+        continue one [0, 1]. 0, as released, lets all of them.
     nms_threshold: IoU above which the weaker of two detections goes [0, 1].
     nms: whether classes suppress each other (as released) or not.
     max_detections: most detections that a frame may have after suppression, 100 in the paper;
@@ -43,6 +45,7 @@ class TrackerConfig:
     """
 
     score_threshold: float = 0.05
+    birth_threshold: float = 0.0
     nms_threshold: float = 0.5
     nms: NmsMode = 'cross_class'
     max_detections: int | None = None
@@ -57,7 +60,7 @@ class TrackerConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        for name in ('score_threshold', 'nms_threshold', 'score_decay'):
+        for name in ('score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
         for name, lowest in (

@@ -136,15 +136,15 @@ def test_a_picture_that_cannot_be_drawn(
 ) -> None:
     """Nothing is drawn while nobody listens; with a listener the instances come all the same."""
     fault.write((stage,), 'out of memory')
-    failed = int(segmenter.facts()['pictures failed'])
+    failed = int(segmenter.facts()['views failed'])
     segmenter.answer(image(next(stamps)))
-    assert int(segmenter.facts()['pictures failed']) == failed
+    assert int(segmenter.facts()['views failed']) == failed
     topic = f'/{NAME}/{stage.replace(" ", "_")}'
     pictures: list[Image] = []
     subscription = segmenter.client.create_subscription(Image, topic, pictures.append, RELIABLE)
     segmenter.spin_until(
         lambda: segmenter.answer(image(next(stamps))) is not None
-        and int(segmenter.facts()['pictures failed']) > failed, 'a picture that fails')
+        and int(segmenter.facts()['views failed']) > failed, 'a picture that fails')
     fault.clear()
     start = time.monotonic()
     segmenter.spin_until(

@@ -48,7 +48,7 @@ def test_built_in_clip(tmp_path: Path) -> None:
 
 
 def test_a_model_without_weights_says_so(tmp_path: Path) -> None:
-    arguments = ('--rate', '0', '--model', str(UNTRAINED), '--score-threshold', '0.05')
+    arguments = ('--rate', '0', '--model', str(UNTRAINED), '--birth-threshold', '0')
     printed = run_demo(tmp_path / 'out', *arguments)
     check(tmp_path / 'out', printed, at_least=2, untrained=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,6 +239,36 @@ def test_pictures_are_made_for_listeners_alone(segmenter: SegmenterProcess) -> N
     _check_labels(labels, {item.track_id: item for item in answer.instances})
     for subscription in subscriptions:
         segmenter.client.destroy_subscription(subscription)
+
+
+def test_boxes_come_as_vision_msgs(segmenter: SegmenterProcess) -> None:
+    """Those of ~/instances, for listeners alone, where vision_msgs is installed."""
+    messages = pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not installed')
+    received: list[Any] = []
+    subscription = segmenter.client.create_subscription(
+        messages.Detection2DArray, f'/{NAME}/detections', received.append, RELIABLE)
+    stamps = itertools.count(1000, 33)
+    segmenter.spin_until(
+        lambda: segmenter.answer(image(next(stamps))) is not None and bool(received),
+        'the first detections')
+    answer = segmenter.answer(image(next(stamps)))
+    segmenter.spin_until(
+        lambda: received[-1].header == answer.header, 'the detections of the last image')
+    lasting = [item for item in answer.instances if item.state != TrackedInstance.TERMINATED]
+    assert lasting
+    for item, detection in zip(lasting, received[-1].detections, strict=True):
+        assert detection.header == answer.header
+        assert detection.id == f'{answer.epoch}-{item.track_id}'
+        (result,) = detection.results
+        assert result.hypothesis.class_id == item.class_name
+        assert result.hypothesis.score == pytest.approx(item.score)
+        box = detection.bbox
+        center = box.center.position
+        assert (center.x - box.size_x / 2, center.y - box.size_y / 2) == pytest.approx(
+            (item.x_min, item.y_min), abs=1e-3)
+        assert (center.x + box.size_x / 2, center.y + box.size_y / 2) == pytest.approx(
+            (item.x_max, item.y_max), abs=1e-3)
+    segmenter.client.destroy_subscription(subscription)
 
 
 def _check_labels(labels: Image, instances: dict[int, TrackedInstance]) -> None:

@@ -169,6 +169,19 @@ def test_a_lost_track_coasts_ends_and_its_id_never_returns() -> None:
     assert later.track_ids.min() > first.track_ids.max()
 
 
+def test_a_weak_detection_continues_a_track_and_starts_none() -> None:
+    segmenter = small_segmenter()
+    _, state = run(segmenter, 1)
+    scores = state.tracks.scores
+    threshold = float(scores.median())
+    _, strong = run(small_segmenter(birth_threshold=threshold), 1)
+    torch.testing.assert_close(strong.tracks.scores, scores[scores >= threshold])
+    segmenter.tracker = TrackerConfig(birth_threshold=1.0)
+    (result,), (after,) = segmenter.step([noise(0)], [state])
+    assert after.next_id == state.next_id
+    assert result.hits.max() == 2
+
+
 def test_everything_is_remembered_without_retirement() -> None:
     segmenter = small_segmenter(retirement='never', max_missed=2)
     _, state = run(segmenter, 6)
