@@ -32,8 +32,8 @@ class Figures:
 
     found: share of an object's frames in which a mask reaches IoU 0.5. mean_iou: of the best
     mask. same_id: share of the found frames that the longest track covers. right_class: share of
-    the found frames in which the track has the object's class. ap: of tracks, None where not all
-    objects are annotated.
+    the found frames in which the track has the object's class. instances: in a frame, of anything.
+    ap: of tracks, None where not all objects are annotated.
     """
 
     objects: int
@@ -42,6 +42,7 @@ class Figures:
     same_id: float
     right_class: float
     id_switches: int
+    instances: float
     ap: float | None
 
 
@@ -55,13 +56,18 @@ def main() -> None:
         '--videos', nargs='*', default=[], metavar='NAME=CLASS',
         help='of a folder without classes: which videos, and what their object is',
     )
+    parser.add_argument(
+        '--birth-threshold', type=float, default=TrackerConfig.birth_threshold, metavar='SCORE',
+        help="lowest score of a detection that starts a track (default: 0; the node's is 0.2)",
+    )
     parser.add_argument('--json', type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
     model = load_model(options.model)
     annotations = _annotations(options.annotations, options.videos, model.description.classes)
+    tracker = TrackerConfig(birth_threshold=options.birth_threshold)
     figures = {
-        name: _measure(variant, annotations, options.images)
+        name: _measure(variant, tracker, annotations, options.images)
         for name, variant in (('with fusion', model), ('without', _without_fusion(model)))
     }
     for name, entry in figures.items():
@@ -69,7 +75,8 @@ def main() -> None:
         sys.stdout.write(
             f'{name:12} {entry.objects} objects: found {entry.found:.1%}, mean IoU '
             f'{entry.mean_iou:.3f}, same id {entry.same_id:.1%}, right class '
-            f'{entry.right_class:.1%}, {entry.id_switches} id switches, AP {ap}\n'
+            f'{entry.right_class:.1%}, {entry.id_switches} id switches, '
+            f'{entry.instances:.1f} instances a frame, AP {ap}\n'
         )
     if options.json:
         content = {name: asdict(entry) for name, entry in figures.items()}
@@ -105,8 +112,10 @@ def _without_fusion(model: Model) -> Model:
     return replace(model, network=network.eval().requires_grad_(False))
 
 
-def _measure(model: Model, annotations: Annotations, images: Path) -> Figures:
-    segmenter = VideoSegmenter(model, torch.device('cpu'), TrackerConfig())
+def _measure(
+    model: Model, tracker: TrackerConfig, annotations: Annotations, images: Path
+) -> Figures:
+    segmenter = VideoSegmenter(model, torch.device('cpu'), tracker)
     classes = {number: number for number in range(1, len(model.description.classes) + 1)}
     with tempfile.TemporaryDirectory() as folder:
         run = DatasetRun(segmenter, images, RunFolder(Path(folder), {}), classes)
@@ -115,9 +124,12 @@ def _measure(model: Model, annotations: Annotations, images: Path) -> Figures:
     overlaps = measure_overlaps(annotations.dataset, tracks)
     summary = summarise(measure_coverage(overlaps))
     vis = evaluate_vis(annotations.dataset, tracks) if annotations.is_complete else None
+    shown = sum(int((track.sequence.areas > 0).sum()) for track in tracks)
+    frames = sum(video.length for video in annotations.dataset.videos)
     return Figures(
         summary.objects, summary.recall, summary.mean_iou, summary.stability,
-        _right_class(overlaps), summary.id_switches, None if vis is None else vis.summary.ap,
+        _right_class(overlaps), summary.id_switches, shown / frames,
+        None if vis is None else vis.summary.ap,
     )
 
 

@@ -88,7 +88,7 @@ def test_a_right_set_is_applied_as_a_whole(segmenter: SegmenterProcess) -> None:
 
 
 def test_the_tracker_obeys_from_the_next_image_on(segmenter: SegmenterProcess) -> None:
-    """confirm_hits, nms_threshold, max_gap and max_missed, each by what it does."""
+    """confirm_hits, nms_threshold, max_gap, max_missed and birth_threshold, by what they do."""
     first = segmenter.answer(image(1000))
     assert {item.state for item in first.instances} == {TrackedInstance.TENTATIVE}
     assert set_together(segmenter, [
@@ -107,6 +107,10 @@ def test_the_tracker_obeys_from_the_next_image_on(segmenter: SegmenterProcess) -
     # Those without a single pixel were not shown while they lived.
     assert {item.track_id for item in beyond.instances} <= {
         item.track_id for item in ended.instances}
+    assert set_together(segmenter, [
+        Parameter('score_threshold', value=0.05),
+        Parameter('birth_threshold', value=1.0)]).successful
+    assert not segmenter.answer(image(3000)).instances
 
 
 def test_every_parameter_describes_itself(segmenter: SegmenterProcess) -> None:
