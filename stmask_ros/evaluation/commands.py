@@ -101,7 +101,7 @@ def _register_annotate(subcommands: SubParsers) -> None:
     parser.add_argument(
         '--name', default='/segmenter', help='name of the node, before its topics'
     )
-    _add_segmenter_arguments(parser)
+    _add_segmenter_arguments(parser, birth_threshold=0.2)
     _add_max_gap(parser)
     parser.set_defaults(run=_run_annotate)
 
@@ -130,7 +130,9 @@ def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_segmenter_arguments(
+    parser: argparse.ArgumentParser, birth_threshold: float = 0.0
+) -> None:
     group = parser.add_argument_group('segmenter')
     group.add_argument('--model', default='stmask_lite', help='name or path of a model')
     group.add_argument('--device', default='auto', help='cpu, cuda or auto (default)')
@@ -148,9 +150,9 @@ def _add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
         help='lowest score of an instance, 0 to 1 (default: 0.05)',
     )
     group.add_argument(
-        '--birth-threshold', type=float, default=0.0, metavar='SCORE',
-        help='lowest score of a detection that starts a track, 0 to 1 (default: 0, right for AP; '
-             "the node's is 0.2)",
+        '--birth-threshold', type=float, default=birth_threshold, metavar='SCORE',
+        help='lowest score of a detection that starts a track, 0 to 1 (default: '
+             f"{birth_threshold:g}; AP wants 0, the node's is 0.2)",
     )
     group.add_argument(
         '--max-missed', type=int, default=10, metavar='FRAMES',

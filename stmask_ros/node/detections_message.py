@@ -36,8 +36,8 @@ def detections_message(
     )
     return Detection2DArray(header=header, detections=[
         _detection(
-            header, f'{result.epoch}-{track_id}', class_name(class_names, class_id) or
-            str(class_id), score, center, size,
+            header, f'{result.epoch}-{track_id}',
+            class_name(class_names, class_id) or str(class_id), score, center, size,
         )
         for track_id, class_id, score, center, size in columns
     ])

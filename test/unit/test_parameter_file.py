@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stmask_ros.cli import build_parser
 from stmask_ros.node.camera_parameters import CameraParameters
 from stmask_ros.node.parameters import Parameters, rule_of
 
@@ -53,3 +54,12 @@ def test_the_file_tells_what_a_camera_parameter_takes(field):
     comment, between = comment_above(field.name), field.metadata['between']
     if between:
         assert in_words(between) in comment
+
+
+@pytest.mark.parametrize('arguments', [['demo'], ['bag', 'annotate', 'bag', 'out']], ids=' '.join)
+def test_commands_that_do_as_the_node_does_have_its_defaults(arguments):
+    options, node = vars(build_parser().parse_args(arguments)), dataclasses.asdict(Parameters())
+    shared = {'model', 'device', 'birth_threshold'}
+    if 'annotate' in arguments:
+        shared |= {'precision', 'score_threshold', 'max_missed', 'retirement', 'max_gap'}
+    assert {name: options[name] for name in shared} == {name: node[name] for name in shared}
