@@ -24,6 +24,7 @@ def detections_message(
     """
     Return the tracks of a frame that have not ended, under the image's own header.
 
+    Boxes are in pixels of the image and not rotated; poses, which nobody knows, stay at zero.
     class_names: class i + 1 is class_names[i]; where it is too short, class_id is the number.
     A detection's id is that of its track after the epoch's, '3-17', so that it never comes back.
     """

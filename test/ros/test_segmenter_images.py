@@ -242,7 +242,7 @@ def test_pictures_are_made_for_listeners_alone(segmenter: SegmenterProcess) -> N
 
 
 def test_boxes_come_as_vision_msgs(segmenter: SegmenterProcess) -> None:
-    """Those of ~/instances, for listeners alone, where vision_msgs is installed."""
+    """Those of ~/instances, where vision_msgs is installed."""
     messages = pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not installed')
     received: list[Any] = []
     subscription = segmenter.client.create_subscription(

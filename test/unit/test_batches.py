@@ -33,7 +33,7 @@ TRACKERS: list[dict[str, Any]] = [
     {'retirement': 'never', 'max_missed': 2},
     {'nms': 'per_class', 'max_detections': 7},
     {'matching': 'paper', 'max_missed': 1, 'score_threshold': 0.3},
-    {'birth_threshold': 0.3},
+    {'birth_threshold': 0.47},
     {'nms': 'greedy'},
 ]
 
