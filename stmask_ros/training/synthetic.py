@@ -18,6 +18,11 @@ from stmask_ros.training.cutouts import Cutout, Library
 from stmask_ros.training.frames import AnnotatedFrame, UInt8Array
 from stmask_ros.training.motion import Course, wander
 
+# Of a bar: how long it is, in heights of the frame, and how thick, as a share of its length.
+BAR_LENGTH = 2.0
+BAR_THICKNESS = (0.01, 0.06)
+NO_LABEL = -1
+
 
 @dataclass(frozen=True)
 class ClipConfig:
@@ -25,6 +30,7 @@ class ClipConfig:
     What clips look like.
 
     height, width: of the frames [pixel]. frames: of a clip. objects: fewest and most that move.
+    bars: fewest and most, as of a fence, that stand before all objects and are none themselves.
     sizes: smallest and largest longer side of an object, as a fraction of the frame's height.
     smallest_area: an object of which less is visible is not annotated [pixel].
     shutter: longest exposure, in frame intervals; it makes the motion blur.
@@ -36,6 +42,7 @@ class ClipConfig:
     width: int = 640
     frames: int = 36
     objects: tuple[int, int] = (2, 5)
+    bars: tuple[int, int] = (0, 0)
     sizes: tuple[float, float] = (0.2, 0.9)
     smallest_area: int = 100
     shutter: float = 0.6
@@ -46,7 +53,7 @@ class ClipConfig:
 @dataclass(frozen=True)
 class MovingObject:
     """
-    An object and its course.
+    An object, or a bar, and its course.
 
     center: (x, y) as fractions of the frame, which it may leave. size: logarithm of its longer
     side as a fraction of the frame's height. angle [degree]. gain: of its brightness.
@@ -83,12 +90,13 @@ class Clip:
 
     def __init__(
         self, config: ClipConfig, seed: tuple[int, ...], background: AnnotatedFrame,
-        objects: tuple[MovingObject, ...], camera: Camera,
+        objects: tuple[MovingObject, ...], bars: tuple[MovingObject, ...], camera: Camera,
     ) -> None:
-        """objects: the farthest first. seed: of the noise."""
+        """objects, bars: the farthest first. seed: of the noise."""
         self.config = config
         self.background = background
         self.objects = objects
+        self.bars = bars
         self.camera = camera
         self._seed = seed
 
@@ -108,14 +116,15 @@ class Clip:
         """Return a frame before its compression, and the JPEG file."""
         canvas = Canvas(self.config.height, self.config.width)
         self._add_background(canvas, index)
-        for moving in self.objects:
+        for moving in (*self.objects, *self.bars):
             self._add_object(canvas, moving, index)
         image = self._expose(canvas.pixels, index)
         quality = [cv2.IMWRITE_JPEG_QUALITY, self.camera.quality]
         jpeg = cv2.imencode('.jpg', image, quality)[1].tobytes()
-        shown = canvas.areas() >= self.config.smallest_area
         labels = [*self.background.labels, *(moving.cutout.label for moving in self.objects)]
-        masks = [mask for mask, visible in zip(canvas.masks, shown, strict=True) if visible]
+        # The bars come last, and are left out.
+        shown = canvas.areas()[:len(labels)] >= self.config.smallest_area
+        masks = [mask for mask, visible in zip(canvas.masks, shown, strict=False) if visible]
         stacked = np.array(masks, np.bool_).reshape(-1, *image.shape[:2])
         return AnnotatedFrame(
             image, stacked, np.array(labels, np.int64)[shown], np.flatnonzero(shown) + 1
@@ -170,7 +179,10 @@ class ClipGenerator:
         camera = self._draw_camera(rng)
         count = rng.integers(self.config.objects[0], self.config.objects[1], endpoint=True)
         objects = tuple(self._draw_object(rng) for _ in range(count))
-        return Clip(self.config, (self.seed, number), background, objects, camera)
+        bars = tuple(
+            self._draw_bar(rng) for _ in range(rng.integers(*self.config.bars, endpoint=True))
+        )
+        return Clip(self.config, (self.seed, number), background, objects, bars, camera)
 
     def _draw_camera(self, rng: np.random.Generator) -> Camera:
         frames = self.config.frames
@@ -194,4 +206,22 @@ class ClipGenerator:
             size=wander(rng, frames, low, high, 0.35),
             angle=wander(rng, frames, -15, 15, 10),
             gain=rng.uniform(0.75, 1.25),
+        )
+
+    def _draw_bar(self, rng: np.random.Generator) -> MovingObject:
+        frames = self.config.frames
+        backgrounds = self.library.backgrounds
+        picture = backgrounds[rng.integers(len(backgrounds))].image
+        height, width = picture.shape[:2]
+        thickness = min(max(round(rng.uniform(*BAR_THICKNESS) * height), 1), width)
+        left = rng.integers(width - thickness, endpoint=True)
+        pixels = picture[:, left:left + thickness]
+        length = np.full((frames, 1), np.log(BAR_LENGTH))
+        return MovingObject(
+            cutout=Cutout(pixels, np.ones(pixels.shape[:2], np.bool_), NO_LABEL),
+            flipped=False,
+            center=wander(rng, frames, [-0.1, 0.3], [1.1, 0.7], [0.4, 0.1]),
+            size=Course(length),
+            angle=wander(rng, frames, -25, 25, 10),
+            gain=rng.uniform(0.5, 1.5),
         )

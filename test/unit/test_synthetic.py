@@ -35,7 +35,7 @@ def disc(colour: tuple[int, int, int]) -> AnnotatedFrame:
 def library() -> Library:
     found = Library.of([disc((250, 250, 20)), disc((20, 250, 250)), disc((250, 20, 250))])
     nothing = np.zeros(0, np.int64)
-    image = np.random.default_rng(1).integers(0, 60, (120, 160, 3), np.uint8)
+    image = np.random.default_rng(1).integers(0, 40, (120, 160, 3), np.uint8)
     empty = AnnotatedFrame(image, np.zeros((0, 120, 160), np.bool_), nothing, nothing)
     return Library(found.cutouts, (empty,))
 
@@ -52,12 +52,15 @@ def test_a_seed_and_a_number_make_one_clip(library: Library) -> None:
     assert not same(ClipGenerator(library, SMALL, seed=4).clip(5).frame(9), later)
 
 
-def test_masks_are_where_the_objects_are(library: Library) -> None:
-    plain = replace(SMALL, shutter=0, noise=0, quality=(100, 100), smallest_area=1)
+@pytest.mark.parametrize('bars', [0, 3])
+def test_masks_are_where_the_objects_are(library: Library, bars: int) -> None:
+    plain = replace(
+        SMALL, shutter=0, noise=0, quality=(100, 100), smallest_area=1, bars=(bars, bars)
+    )
     checked = 0
     for number in range(6):
         frame = ClipGenerator(library, plain).clip(number).frame(12)
-        bright = frame.image.max(2) > 95  # brighter than every background
+        bright = frame.image.max(2) > 95  # brighter than every background and bar
         visible = frame.masks.any(0)
         core = cv2.erode(visible.astype(np.uint8), np.ones((5, 5))) > 0
         around = cv2.dilate(visible.astype(np.uint8), np.ones((5, 5))) > 0
@@ -92,6 +95,21 @@ def test_the_nearer_object_hides_the_farther() -> None:
     assert canvas.pixels[20, 15, 0] == 200
     assert canvas.pixels[20, 25, 0] == 100
     assert canvas.masks[1][10:30, 20:40].all()
+
+
+def test_bars_hide_parts_of_the_same_objects_and_are_none(library: Library) -> None:
+    hidden = 0
+    for number in range(6):
+        open_view, barred = (
+            ClipGenerator(library, replace(SMALL, bars=bars)).clip(number).frame(12)
+            for bars in ((0, 0), (3, 3))
+        )
+        assert set(barred.ids) <= set(open_view.ids)
+        for mask, track in zip(barred.masks, barred.ids, strict=True):
+            whole = open_view.masks[open_view.ids == track][0]
+            assert not (mask & ~whole).any()
+            hidden += int((whole & ~mask).sum())
+    assert hidden > 500
 
 
 def test_objects_move_smoothly(library: Library) -> None:
