@@ -20,8 +20,15 @@ def main() -> None:
         help='a .yaml that the training wrote; of several the weights are averaged',
     )
     parser.add_argument('out', type=Path, help='folder, as model/')
+    parser.add_argument(
+        '--input-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+        help='of the images that the network is to see [pixel] (default: as in training)',
+    )
     options = parser.parse_args()
     description = yaml.safe_load(options.models[0].read_text())
+    if options.input_size:
+        height, width = options.input_size
+        description['options'] |= {'input_height': height, 'input_width': width}
     options.out.mkdir(parents=True, exist_ok=True)
     weights = options.out / f'{description["name"]}.safetensors'
     save_file(_mean([_weights_of(model) for model in options.models]), weights)
