@@ -7,7 +7,7 @@ runs the node in this process, with a step that returns a ready result of eight 
 nothing, and a camera in another process. The processor time of the whole process (DDS and all
 threads), divided by the images answered, is the cost of the node. Beside it stand the parts that
 are not the node's own, measured in the same run: reading the message from its serialised form
-(rclpy) and, for compressed images, decoding the JPEG (OpenCV).
+(rclpy) and, for compressed images, decoding the JPEG (OpenCV) as finely as the model sees.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
 from stmask_ros.clips import BuiltInClip
+from stmask_ros.images import compressed_picture
 from stmask_ros.masks import RegionMask
 from stmask_ros.memory import keep_freed_memory
 from stmask_ros.network.checkpoint import load_model
@@ -96,10 +97,10 @@ class FreeSegmenter(VideoSegmenter):
 
     answered = 0
 
-    def step(self, images: Any, states: Any, stamps: Any = None) -> Any:
+    def step(self, images: Any, states: Any, stamps: Any = None, sizes: Any = None) -> Any:
         """Return a ready result for each image."""
         self.answered += len(images)
-        results = [ready_result(*image.shape[:2]) for image in images]
+        results = [ready_result(*size) for size in sizes]
         return results, list(states)
 
 
@@ -177,7 +178,7 @@ def measure(case: Case, segmenter: FreeSegmenter, options: argparse.Namespace) -
         node.stop(10.0)
         node.destroy_node()
         rclpy.try_shutdown()
-    return Cost(total / answered, *_parts(case), answered)
+    return Cost(total / answered, *_parts(case, segmenter.input_size), answered)
 
 
 @contextmanager
@@ -211,15 +212,14 @@ def _processor_time(segmenter: FreeSegmenter, seconds: float) -> tuple[float, in
     return 1e3 * (time.process_time() - time_before), segmenter.answered - before
 
 
-def _parts(case: Case) -> tuple[float, float]:
+def _parts(case: Case, enough: tuple[int, int]) -> tuple[float, float]:
     """Return the processor time of reading a message, and of decoding it [ms]."""
     image = message(case.width, case.height, case.transport)
     written = serialize_message(image)
     reading = _cost_of(lambda: deserialize_message(written, type(image)))
     if case.transport == 'raw':
         return reading, 0.0
-    data = np.frombuffer(image.data, np.uint8)
-    return reading, _cost_of(lambda: cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return reading, _cost_of(lambda: compressed_picture(image, enough))
 
 
 def _cost_of(call: Callable[[], object]) -> float:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stmask_ros.bags import IMAGE, BagMessage
-from stmask_ros.images import ImageError, compressed_to_bgr, to_bgr
-from stmask_ros.images.raw import Bgr
+from stmask_ros.images import ImageError, Picture, compressed_picture, raw_picture
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import DuplicateImageError, Stream
@@ -23,14 +22,13 @@ class ReplayedImage:
     """
     An image of the topic and what became of it.
 
-    position: in the topic, from 0. picture: None if the message holds none. result: None if the
-    image was dropped. reason: why, in the node's words; empty if it was not. detail: a sentence
-    for the user. seconds: from the message to its result [s].
+    position: in the topic, from 0. result: None if the image was dropped. reason: why, in the
+    node's words; empty if it was not. detail: a sentence for the user. seconds: from the message
+    to its result [s].
     """
 
     position: int
     message: BagMessage
-    picture: Bgr | None
     result: FrameResult | None
     reason: str
     detail: str
@@ -43,6 +41,7 @@ class Replay:
     def __init__(self, segmenter: VideoSegmenter, max_gap: float) -> None:
         """Start in epoch 1. max_gap: see stmask_ros.tracking.time_guard.judge()."""
         self._tracker = segmenter.tracker
+        self._enough = segmenter.input_size
         self._max_gap = max_gap
         self._stream = Stream(segmenter, itertools.count(1).__next__)
 
@@ -53,13 +52,13 @@ class Replay:
 
     def _answer(self, position: int, message: BagMessage) -> ReplayedImage:
         start = time.perf_counter()
-        picture: Bgr | None = None
         result: FrameResult | None = None
         reason = detail = ''
         try:
-            picture = picture_of(message)
+            picture = picture_of(message, self._enough)
             output = self._stream.process(
-                picture, stamp_of(message.content), tracker=self._tracker, max_gap=self._max_gap
+                picture.pixels, stamp_of(message.content), tracker=self._tracker,
+                max_gap=self._max_gap, size=(picture.height, picture.width),
             )
             result, detail = output.result, output.interruption
         except ImageError as error:
@@ -67,13 +66,17 @@ class Replay:
         except DuplicateImageError as error:
             reason, detail = 'repeated stamp', str(error)
         seconds = time.perf_counter() - start
-        return ReplayedImage(position, message, picture, result, reason, detail, seconds)
+        return ReplayedImage(position, message, result, reason, detail, seconds)
 
 
-def picture_of(message: BagMessage) -> Bgr:
-    """Return the uint8 BGR [H, W, 3] picture of a raw or compressed image; ImageError if none."""
-    convert = to_bgr if message.type_name == IMAGE else compressed_to_bgr
-    return convert(message.content)
+def picture_of(message: BagMessage, enough: tuple[int, int] | None = None) -> Picture:
+    """
+    Return the picture of a raw or compressed image; ImageError if it holds none.
+
+    enough: height and width [pixel] that will do, see compressed_picture.
+    """
+    convert = raw_picture if message.type_name == IMAGE else compressed_picture
+    return convert(message.content, enough)
 
 
 def stamp_of(content: Any) -> int:

@@ -137,14 +137,14 @@ def write_mask_folder(folder: Path, clip: Clip, palette: bool) -> Path:
     return folder
 
 
-def image_message(frame: Bgr, stamp: int, compressed: bool) -> Any:
-    """Return a frame as rosbags has sensor_msgs/Image (bgr8) or CompressedImage (PNG)."""
+def image_message(frame: Bgr, stamp: int, suffix: str = '') -> Any:
+    """Return a frame as rosbags has sensor_msgs/Image (bgr8), or CompressedImage for a suffix."""
     header = TYPES.types['std_msgs/msg/Header'](
         TYPES.types['builtin_interfaces/msg/Time'](*divmod(stamp, 10**9)), 'camera'
     )
-    if compressed:
-        _, data = cv2.imencode('.png', frame)
-        return TYPES.types['sensor_msgs/msg/CompressedImage'](header, 'png', data.ravel())
+    if suffix:
+        _, data = cv2.imencode(suffix, frame)
+        return TYPES.types['sensor_msgs/msg/CompressedImage'](header, suffix[1:], data.ravel())
     height, width = frame.shape[:2]
     return TYPES.types['sensor_msgs/msg/Image'](
         header, height, width, 'bgr8', 0, width * 3, frame.ravel()
@@ -152,14 +152,14 @@ def image_message(frame: Bgr, stamp: int, compressed: bool) -> Any:
 
 
 def write_bag(
-    folder: Path, clip: Clip, compressed: bool = False,
+    folder: Path, clip: Clip, suffix: str = '',
     storage: StoragePlugin = StoragePlugin.MCAP,
 ) -> Path:
-    """Write a clip as a bag with one topic of images."""
-    name = 'sensor_msgs/msg/CompressedImage' if compressed else 'sensor_msgs/msg/Image'
+    """Write a clip as a bag with one topic of images; suffix: see image_message."""
+    name = 'sensor_msgs/msg/CompressedImage' if suffix else 'sensor_msgs/msg/Image'
     with Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=storage) as writer:
         connection = writer.add_connection(TOPIC, name, typestore=TYPES)
         for frame, stamp in zip(clip.frames, clip.stamps, strict=True):
-            message = image_message(frame, stamp, compressed)
+            message = image_message(frame, stamp, suffix)
             writer.write(connection, stamp + 1_000_000, TYPES.serialize_cdr(message, name))
     return folder

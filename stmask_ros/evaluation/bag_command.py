@@ -136,7 +136,7 @@ def _pictures(
         for position, message in enumerate(read_bag(options.bag, topic)):
             frame = matcher.frame_of(position, stamp_of(message.content))
             if frame is not None and frame in frames:
-                found[frame] = picture_of(message)
+                found[frame] = picture_of(message).pixels
     except (BagError, ImageError) as error:
         _LOGGER.info('no more pictures for the report: %s', error)
     return [found.get(frame) for frame in frames]

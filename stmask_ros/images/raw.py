@@ -48,6 +48,25 @@ class ImageMessage(Protocol):
 
 
 @dataclass(frozen=True)
+class Picture:
+    """
+    An image as its reader needs it.
+
+    pixels: uint8 BGR [h, w, 3] of all of the image, in its own resolution or in a lower one.
+    height, width: of the image itself [pixel].
+    """
+
+    pixels: Bgr
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, pixels: Bgr) -> Picture:
+        """Return an image in its own resolution."""
+        return cls(pixels, *pixels.shape[:2])
+
+
+@dataclass(frozen=True)
 class _Packed:
     """
     One plane of pixels.
@@ -105,6 +124,11 @@ _BT601 = np.array([
     [1.164, -0.391, -0.813, -16 * 1.164 + 128 * (0.391 + 0.813)],
     [1.164, 0.0, 1.596, -16 * 1.164 - 128 * 1.596],
 ])
+
+
+def raw_picture(message: ImageMessage, _enough: tuple[int, int] | None = None) -> Picture:
+    """Return the picture of a sensor_msgs/Image, always whole: see to_bgr. Raises ImageError."""
+    return Picture.whole(to_bgr(message))
 
 
 def to_bgr(message: ImageMessage) -> Bgr:

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from stmask_ros.images import ImageError
+from stmask_ros.images import ImageError, Picture
+from stmask_ros.images.raw import Bgr
 from stmask_ros.node.health import HealthMonitor
 from stmask_ros.node.mailbox import Letter, Mailbox
 from stmask_ros.node.messages import stamp_of
@@ -26,7 +25,8 @@ from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.stream import DuplicateImageError, Stream, StreamInput, StreamOutput
 
 CameraMessage: TypeAlias = Image | CompressedImage
-Convert: TypeAlias = Callable[[CameraMessage], npt.NDArray[np.uint8]]
+# With the height and width [pixel] that will do, or None for all there is; raises ImageError.
+Convert: TypeAlias = Callable[[CameraMessage, tuple[int, int] | None], Picture]
 
 DEACTIVATED = 'deactivated'
 DUPLICATE = 'repeated stamp'
@@ -37,13 +37,14 @@ class Line:
     """
     The two ends between which a camera's images are answered, and the books in between.
 
-    name: of the camera; '' for the only one. convert: turns a message into a BGR image, or raises
-    ImageError.
+    name: of the camera; '' for the only one. convert: turns a message into a picture. enough: of
+    which the network sees no more than this height and width [pixel].
     """
 
     name: str
     mailbox: Mailbox[CameraMessage]
     convert: Convert
+    enough: tuple[int, int]
     stream: Stream
     outputs: Outputs
     health: HealthMonitor
@@ -74,9 +75,11 @@ class Answerer:
             ))
         try:
             with self._timed('conversion', letter):
-                image = self._line.convert(letter.message)
+                picture = self._line.convert(letter.message, self._line.enough)
             stage = 'segmentation failed'
-            return self._line.stream.admit(image, stamp, max_gap)
+            return self._line.stream.admit(
+                picture.pixels, stamp, max_gap, (picture.height, picture.width)
+            )
         except DuplicateImageError as error:
             self._line.mailbox.drop(DUPLICATE)
             self._log.info(DUPLICATE, f'image{self._of_camera} dropped: {error}')
@@ -116,16 +119,15 @@ class Answerer:
         return result
 
     def show(
-        self,
-        letter: Letter[CameraMessage],
-        image: npt.NDArray[np.uint8],
-        result: FrameResult,
+        self, letter: Letter[CameraMessage], admitted: StreamInput, result: FrameResult
     ) -> None:
         """Publish the views. The image is answered already: failing here costs them alone."""
         try:
             if self._line.outputs.has_viewers():
                 with self._timed('views', letter):
-                    self._line.outputs.publish_views(result, image, letter.message.header)
+                    self._line.outputs.publish_views(
+                        result, self._whole_image(letter, admitted), letter.message.header
+                    )
         except Exception:
             if not self._stopped():
                 self._line.health.view_failed()
@@ -161,6 +163,11 @@ class Answerer:
             yield
         finally:
             self.note(stage, letter, begin, time.monotonic_ns(), **details)
+
+    def _whole_image(self, letter: Letter[CameraMessage], admitted: StreamInput) -> Bgr:
+        if admitted.image.shape[:2] == admitted.size:
+            return admitted.image
+        return self._line.convert(letter.message, None).pixels
 
     def _publish(
         self, letter: Letter[CameraMessage], result: FrameResult, parameters: Parameters

@@ -42,7 +42,7 @@ from stmask_ros.node.messages import (
     time_message,
 )
 from stmask_ros.overlay import draw_overlay
-from stmask_ros.replay import Replay, ReplayedImage, stamp_of
+from stmask_ros.replay import Replay, ReplayedImage, picture_of, stamp_of
 from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter
 
 _LOGGER = logging.getLogger(__name__)
@@ -134,14 +134,15 @@ class Annotator:
 
     def _annotate(self, writer: BagWriter, image: ReplayedImage) -> bool:
         """Write what the node says of an image, and return whether it says anything."""
-        if image.result is None or image.picture is None:
+        if image.result is None:
             self._skipped += 1
             _LOGGER.warning('image %d dropped: %s', image.position + 1, image.detail)
             return False
         header = _header(image.message)
         instances = instances_message(image.result, header, self._skipped, self._written)
         instances.processing_time = duration_message(round(image.seconds * 1e9))
-        overlay = draw_overlay(image.picture, image.result, self._segmenter.class_names)
+        picture = picture_of(image.message).pixels
+        overlay = draw_overlay(picture, image.result, self._segmenter.class_names)
         time = image.message.time
         writer.write(
             f'{self._name}/instances', INSTANCES, time, serialize_message(instances)

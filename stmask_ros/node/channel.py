@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from stmask_ros.images import compressed_to_bgr, to_bgr
+from stmask_ros.images import compressed_picture, raw_picture
 from stmask_ros.node.answerer import CameraMessage, Line
 from stmask_ros.node.diagnostics import CameraSituation, NodeSituation, Reporter
 from stmask_ros.node.health import HealthMonitor
@@ -80,9 +80,10 @@ class Channel:
         """Begin a stream in a new epoch, and return what a worker needs to answer its images."""
         assert self._outputs is not None
         self._stream = Stream(segmenter, self._next_epoch)
-        convert = compressed_to_bgr if self._compressed else to_bgr
+        convert = compressed_picture if self._compressed else raw_picture
         return Line(
-            self._name, self._mailbox, convert, self._stream, self._outputs, self._health
+            self._name, self._mailbox, convert, segmenter.input_size, self._stream, self._outputs,
+            self._health,
         )
 
     def connect(self) -> None:

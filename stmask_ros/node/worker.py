@@ -98,7 +98,7 @@ class Worker:
         # Nobody's instances wait for views of somebody else's.
         for index, result in results.items():
             if result is not None:
-                self._answerers[index].show(letters[index], inputs[index].image, result)
+                self._answerers[index].show(letters[index], inputs[index], result)
 
     def _step(
         self, letters: Letters, inputs: dict[int, StreamInput], parameters: Parameters

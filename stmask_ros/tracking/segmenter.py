@@ -26,6 +26,7 @@ __all__ = ['InvalidImageError', 'ModelError', 'VideoSegmenter', 'load_segmenter'
 
 
 Precision = Literal['float32', 'float16', 'bfloat16']
+Size = tuple[int, int]
 
 
 def load_segmenter(
@@ -85,6 +86,11 @@ class VideoSegmenter:
         if device.type == 'cuda':
             self._captured = CapturingStep(partial(compute, self.network, self._geometry))
 
+    @property
+    def input_size(self) -> Size:
+        """Height and width [pixel] that the network sees; of a larger image it sees no more."""
+        return self.network.config.input_height, self.network.config.input_width
+
     def initial_state(self, epoch: int = 1) -> StreamState:
         """Return the state of a stream of which nothing was seen yet."""
         tracks = TrackTable.empty(self.network.config, self.device)
@@ -96,21 +102,25 @@ class VideoSegmenter:
         images: Sequence[Image],
         states: Sequence[StreamState],
         stamps: Sequence[int] | None = None,
+        sizes: Sequence[Size] | None = None,
     ) -> tuple[list[FrameResult], list[StreamState]]:
         """
         Segment one new frame of each stream.
 
         images: uint8 BGR [H, W, 3] of any sizes. states: one a stream, left as they are.
-        stamps: of the images [ns]; without them frames are numbered. Returns a result and the
-        next state for each stream. Raises InvalidImageError for an image of another shape or
-        dtype, ValueError for lengths that differ.
+        stamps: of the images [ns]; without them frames are numbered. sizes: height and width
+        [pixel] in which boxes and masks are told, where the images are smaller versions of the
+        frames; without them the images' own. Returns a result and the next state for each stream.
+        Raises InvalidImageError for an image of another shape or dtype, ValueError for lengths
+        that differ.
         """
         if stamps is None:
             stamps = [state.sequence + 1 for state in states]
-        if not len(images) == len(states) == len(stamps):
+        lengths = [len(each) for each in (images, states, stamps, sizes) if each is not None]
+        if len(set(lengths)) > 1:
             raise ValueError(
-                f'expected as many images as states and stamps, got {len(images)}, '
-                f'{len(states)} and {len(stamps)}'
+                'expected as many images as states, stamps and sizes, got '
+                + ', '.join(map(str, lengths))
             )
         # Greedy suppression has to read how many boxes there are.
         together = self._in_batches and self.tracker.nms != 'greedy'
@@ -126,7 +136,8 @@ class VideoSegmenter:
                 else:
                     inputs = StepInput.alone(pixels, states[first], stamps[first])
                     output = self._compute(inputs, self.tracker)
-                some_results, some_states = self._finish(images[part], states[part], output)
+                told_in = [i.shape[:2] for i in images[part]] if sizes is None else sizes[part]
+                some_results, some_states = self._finish(told_in, states[part], output)
                 results += some_results
                 next_states += some_states
         return results, next_states
@@ -135,28 +146,28 @@ class VideoSegmenter:
         return compute(self.network, self._geometry, inputs, tracker)
 
     def _finish(
-        self, images: Sequence[Image], states: Sequence[StreamState], output: StepOutput
+        self, sizes: Sequence[Size], states: Sequence[StreamState], output: StepOutput
     ) -> tuple[list[FrameResult], list[StreamState]]:
         reports = Report.read(output.report)
         left = output.frames([report.remembered(self.tracker) for report in reports])
         told = [report.told(self.tracker) for report in reports]
-        masks = self._masks(images, output.masks, told)
+        masks = self._masks(sizes, output.masks, told)
         results, next_states = [], []
-        for i, (image, state, report) in enumerate(zip(images, states, reports, strict=True)):
-            results.append(self._result(image, state, report.rows(told[i]), masks[i]))
+        for i, (size, state, report) in enumerate(zip(sizes, states, reports, strict=True)):
+            results.append(self._result(size, state, report.rows(told[i]), masks[i]))
             next_states.append(StreamState(
                 state.epoch, state.sequence + 1, state.next_id + report.born(), *left[i]
             ))
         return results, next_states
 
     def _masks(
-        self, images: Sequence[Image], soft: Tensor, told: Sequence[Int64Array]
+        self, sizes: Sequence[Size], soft: Tensor, told: Sequence[Int64Array]
     ) -> list[list[RegionMask]]:
-        # In pixels of each image; images of one size together.
-        soft = visible_part(soft.view(len(images), -1, *soft.shape[-2:]), self._geometry)
-        masks: list[list[RegionMask]] = [[] for _ in images]
-        for size in {image.shape[:2] for image in images}:
-            frames = [i for i, image in enumerate(images) if image.shape[:2] == size]
+        # In pixels of each frame; frames of one size together.
+        soft = visible_part(soft.view(len(sizes), -1, *soft.shape[-2:]), self._geometry)
+        masks: list[list[RegionMask]] = [[] for _ in sizes]
+        for size in set(sizes):
+            frames = [i for i, its in enumerate(sizes) if its == size]
             frame = torch.from_numpy(np.repeat(frames, [len(told[i]) for i in frames]))
             row = torch.from_numpy(np.concatenate([told[i] for i in frames]))
             pixels = iter(image_masks(soft[frame.to(soft.device), row.to(soft.device)], *size))
@@ -165,9 +176,9 @@ class VideoSegmenter:
         return masks
 
     def _result(
-        self, image: Image, state: StreamState, tracks: Report, masks: Sequence[RegionMask]
+        self, size: Size, state: StreamState, tracks: Report, masks: Sequence[RegionMask]
     ) -> FrameResult:
-        height, width = image.shape[:2]
+        height, width = size
         return FrameResult(
             image_height=height,
             image_width=width,

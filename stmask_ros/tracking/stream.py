@@ -26,12 +26,13 @@ class StreamInput:
     """
     An image that its stream has admitted, ready for a step.
 
-    image: uint8 BGR [H, W, 3]. stamp: of the image [ns], 0 if it has none.
-    state: what it continues. judgement: on its stamp and size.
+    image: uint8 BGR [H, W, 3]. size: height and width of its frame [pixel]. stamp: of the frame
+    [ns], 0 if it has none. state: what it continues. judgement: on its stamp and size.
     """
 
     stream: Stream
     image: npt.NDArray[np.uint8]
+    size: tuple[int, int]
     stamp: int
     state: StreamState
     judgement: Judgement
@@ -76,37 +77,41 @@ class Stream:
         self._reset.set()
 
     def process(
-        self, image: npt.NDArray[np.uint8], stamp: int, *, tracker: TrackerConfig, max_gap: float
+        self, image: npt.NDArray[np.uint8], stamp: int, *, tracker: TrackerConfig, max_gap: float,
+        size: tuple[int, int] | None = None,
     ) -> StreamOutput:
         """
         Admit one image and process it alone; see admit() and process_together().
 
         Raises DuplicateImageError, and whatever the segmenter raises.
         """
-        admitted = self.admit(image, stamp, max_gap)
+        admitted = self.admit(image, stamp, max_gap, size)
         (outcome,) = process_together(self._segmenter, [admitted], tracker)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def admit(
-        self, image: npt.NDArray[np.uint8], stamp: int, max_gap: float
+        self, image: npt.NDArray[np.uint8], stamp: int, max_gap: float,
+        size: tuple[int, int] | None = None,
     ) -> StreamInput:
         """
         Take in one BGR image uint8 [H, W, 3], starting a new epoch where it begins one.
 
-        stamp: of the image [ns], 0 if it has none. max_gap: see time_guard.judge().
+        stamp: of the image [ns], 0 if it has none. max_gap: see time_guard.judge(). size: height
+        and width of the frame [pixel] that the image is a smaller version of, if it is one.
         Raises DuplicateImageError if its stamp was processed already.
         """
         if self._reset.is_set():
             self._reset.clear()
             self._start_afresh()
-        judgement = judge(self._last, stamp, image.shape[0], image.shape[1], max_gap)
+        size = size or (image.shape[0], image.shape[1])
+        judgement = judge(self._last, stamp, *size, max_gap)
         if judgement.verdict is Verdict.DUPLICATE:
             raise DuplicateImageError(judgement.reason)
         if judgement.verdict is Verdict.NEW_EPOCH:
             self._start_afresh()
-        return StreamInput(self, image, stamp, self._state, judgement)
+        return StreamInput(self, image, size, stamp, self._state, judgement)
 
     def succeed(self, admitted: StreamInput, state: StreamState) -> None:
         """Go on from the state after an admitted image."""
@@ -152,6 +157,7 @@ def _step(
         [item.image for item in inputs],
         [item.state for item in inputs],
         [item.stamp for item in inputs],
+        [item.size for item in inputs],
     )
     for item, state in zip(inputs, states, strict=True):
         item.stream.succeed(item, state)

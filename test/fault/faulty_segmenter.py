@@ -22,7 +22,7 @@ VARIABLE = 'FAULT'
 
 # Of each stage: module and name of the function that is replaced.
 STAGES = {
-    'conversion': ('stmask_ros.images', 'to_bgr'),
+    'conversion': ('stmask_ros.images', 'raw_picture'),
     'preprocessing': ('stmask_ros.tracking.preprocess', 'resized'),
     'network': ('stmask_ros.network.stmask', 'STMask.forward'),
     'temporal fusion': ('stmask_ros.network.stmask', 'STMask.propagate'),

@@ -45,7 +45,8 @@ class StateKeeper:
         return CountedState(epoch)
 
     def step(
-        self, images: Sequence[np.ndarray], states: Sequence[CountedState], stamps: Sequence[int]
+        self, images: Sequence[np.ndarray], states: Sequence[CountedState],
+        stamps: Sequence[int], sizes: Sequence[tuple[int, int]],
     ) -> tuple[list[CountedState], list[CountedState]]:
         following = [replace(state, stamps=(*state.stamps, stamp))
                      for state, stamp in zip(states, stamps, strict=True)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ import torch
 from annotated_clip import TOPIC, Clip, crossing_shapes, davis_composite, write_bag
 from lifecycle_msgs.msg import Transition
 from rclpy.serialization import deserialize_message
-from segmenter_process import SegmenterProcess
+from segmenter_process import RELIABLE, SegmenterProcess
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from stmask_ros.bags import IMAGE, INSTANCES, read_bag
 from stmask_ros.bags import message_types as bag_types
 from stmask_ros.cli import main
+from stmask_ros.images import compressed_picture, compressed_to_bgr
 from stmask_ros.masks import decode
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.node.image_messages import compressed_from_bytes, from_bgr
@@ -60,30 +63,37 @@ def from_bag(segmenter: VideoSegmenter, bag: Path) -> list[FrameResult]:
     return [image.result for image in images if image.result is not None]
 
 
-def from_node(clip: Clip, compressed: bool) -> list[TrackedInstanceArray]:
-    """Send each image reliably once the one before it is answered, and return the answers."""
+@contextmanager
+def live_node(frame: np.ndarray, suffix: str) -> Iterator[SegmenterProcess]:
+    """Run a node that is sent such images reliably, and has answered one of them."""
     node = SegmenterProcess(
         'live', '-p', f'model:={MODEL}', '-p', 'device:=cpu', '-p', 'torch_threads:=1',
-        '-p', f'image_transport:={"compressed" if compressed else "raw"}',
+        '-p', f'image_transport:={"compressed" if suffix else "raw"}',
         '-p', 'qos_overrides./live/camera.subscription.reliability:=reliable',
         '-p', 'qos_overrides./live/camera/compressed.subscription.reliability:=reliable',
     )
     try:
         assert node.change_state(Transition.TRANSITION_CONFIGURE), node.log()
         assert node.change_state(Transition.TRANSITION_ACTIVATE), node.log()
-        node.warm_up(lambda stamp_ms: live_message(clip.frames[0], stamp_ms * 10**6, compressed))
-        return [node.answer(live_message(frame, stamp, compressed))
-                for frame, stamp in zip(clip.frames, clip.stamps, strict=True)]
+        node.warm_up(lambda stamp_ms: live_message(frame, stamp_ms * 10**6, suffix))
+        yield node
     finally:
         node.close()
 
 
-def live_message(frame: np.ndarray, stamp: int, compressed: bool) -> Image | CompressedImage:
+def from_node(clip: Clip, suffix: str) -> list[TrackedInstanceArray]:
+    """Send each image once the one before it is answered, and return the answers."""
+    with live_node(clip.frames[0], suffix) as node:
+        return [node.answer(live_message(frame, stamp, suffix))
+                for frame, stamp in zip(clip.frames, clip.stamps, strict=True)]
+
+
+def live_message(frame: np.ndarray, stamp: int, suffix: str) -> Image | CompressedImage:
     header = Header(stamp=time_message(stamp), frame_id='camera')
-    if not compressed:
+    if not suffix:
         return from_bgr(frame, header)
-    _, data = cv2.imencode('.png', frame)
-    return compressed_from_bytes(data, header, 'png')
+    _, data = cv2.imencode(suffix, frame)
+    return compressed_from_bytes(data, header, suffix[1:])
 
 
 def assert_same(left: FrameResult, right: FrameResult) -> None:
@@ -122,14 +132,14 @@ def assert_says(message: Any, result: FrameResult) -> None:
         mask_values(mask) for mask in result.masks]
 
 
-@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize('suffix', ['', '.png'])
 def test_three_ways_one_result(
-    segmenter: VideoSegmenter, tmp_path: Path, compressed: bool
+    segmenter: VideoSegmenter, tmp_path: Path, suffix: str
 ) -> None:
     clip = crossing_shapes('shapes', COUNT, 1)
     library = from_library(segmenter, clip)
-    replayed = from_bag(segmenter, write_bag(tmp_path / 'bag', clip, compressed))
-    live = from_node(clip, compressed)
+    replayed = from_bag(segmenter, write_bag(tmp_path / 'bag', clip, suffix))
+    live = from_node(clip, suffix)
     assert [len(ways) for ways in (library, replayed, live)] == [COUNT] * 3
     assert sum(len(result) for result in library) > 0
     assert any((result.missed > 0).any() for result in library)  # temporal fusion took part
@@ -139,6 +149,39 @@ def test_three_ways_one_result(
         assert_says(message, result)
 
 
+def test_large_jpegs_are_seen_smaller_and_answered_in_their_own_pixels(
+    segmenter: VideoSegmenter, tmp_path: Path
+) -> None:
+    shapes = crossing_shapes('shapes', 3, 1)
+    clip = replace(shapes, frames=[cv2.resize(frame, (1280, 720)) for frame in shapes.frames])
+    state = segmenter.initial_state(1)
+    library = []
+    for frame, stamp in zip(clip.frames, clip.stamps, strict=True):
+        picture = compressed_picture(live_message(frame, stamp, '.jpg'), segmenter.input_size)
+        assert picture.pixels.shape == (360, 640, 3)
+        (result,), (state,) = segmenter.step(
+            [picture.pixels], [state], [stamp], [(picture.height, picture.width)])
+        library.append(result)
+    replayed = from_bag(segmenter, write_bag(tmp_path / 'bag', clip, '.jpg'))
+    with live_node(clip.frames[0], '.jpg') as node:
+        overlays: list[Image] = []
+        node.client.create_subscription(Image, '/live/overlay', overlays.append, RELIABLE)
+        live = [node.answer(live_message(frame, stamp, '.jpg'))
+                for frame, stamp in zip(clip.frames, clip.stamps, strict=True)]
+        node.spin_until(
+            lambda: overlays and overlays[-1].header == live[-1].header, 'the last overlay')
+    for message, again, result in zip(live, replayed, library, strict=True):
+        assert_same(again, result)
+        assert_says(message, result)
+    assert (library[-1].image_height, library[-1].image_width) == (720, 1280)
+    assert library[-1].boxes[:, 2].max() > 640
+    # To look at it, the image is taken as fine as it is.
+    assert (overlays[-1].height, overlays[-1].width) == (720, 1280)
+    drawn = np.frombuffer(overlays[-1].data, np.uint8).reshape(720, 1280, 3)
+    sent = live_message(clip.frames[-1], clip.stamps[-1], '.jpg')
+    assert (drawn == compressed_to_bgr(sent)).all(axis=2).any()
+
+
 def test_real_video_three_ways(
     segmenter: VideoSegmenter, tmp_path: Path, shared: Path
 ) -> None:
@@ -146,7 +189,7 @@ def test_real_video_three_ways(
     library = from_library(segmenter, clip)
     replayed = from_bag(segmenter, write_bag(tmp_path / 'bag', clip))
     for message, again, result in zip(
-        from_node(clip, compressed=False), replayed, library, strict=True
+        from_node(clip, ''), replayed, library, strict=True
     ):
         assert_same(again, result)
         assert_says(message, result)

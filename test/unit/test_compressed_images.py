@@ -11,7 +11,13 @@ import PIL.Image
 import pytest
 from std_msgs.msg import Header
 
-from stmask_ros.images import ImageError, compressed_size, compressed_to_bgr, to_bgr
+from stmask_ros.images import (
+    ImageError,
+    compressed_picture,
+    compressed_size,
+    compressed_to_bgr,
+    to_bgr,
+)
 from stmask_ros.node.image_messages import compressed_from_bgr
 
 RAMP = np.stack(np.broadcast_arrays(
@@ -81,6 +87,49 @@ def test_the_pixels_stay_where_the_sensor_has_them():
 
 def test_a_little_after_the_end_of_a_jpeg_does_no_harm():
     assert compressed_to_bgr(compressed(encode('.jpg') + b'\0' * 9000)).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize(('enough', 'shape'), [
+    (None, (181, 320)),
+    ((91, 160), (181, 320)),
+    ((90, 160), (91, 160)),
+    ((45, 80), (46, 80)),
+    ((22, 41), (46, 80)),
+    ((22, 40), (23, 40)),
+    ((1, 1), (23, 40)),
+])
+@pytest.mark.parametrize('grey', [False, True])
+def test_a_jpeg_is_decoded_as_finely_as_is_needed(enough, shape, grey):
+    smooth = cv2.resize(RAMP, (320, 181), interpolation=cv2.INTER_CUBIC)
+    smooth = smooth[..., 1] if grey else smooth
+    picture = compressed_picture(compressed(encode('.jpg', smooth)), enough)
+    assert (picture.height, picture.width) == (181, 320)
+    assert picture.pixels.shape == (*shape, 3)
+    # Where the last cells reach beyond the picture, a JPEG repeats its edge.
+    part = 320 // shape[1]
+    filled = cv2.copyMakeBorder(smooth, 0, shape[0] * part - 181, 0, 0, cv2.BORDER_REPLICATE)
+    expected = cv2.resize(filled, shape[::-1], interpolation=cv2.INTER_AREA)
+    expected = np.dstack([expected] * 3) if grey else expected
+    assert np.abs(picture.pixels.astype(int) - expected).mean() < 1.5
+
+
+@pytest.mark.parametrize(('suffix', 'format_text'), [
+    ('.png', 'png'), ('.webp', 'webp'), ('.jpg', 'bayer_rggb8; jpeg compressed '),
+])
+def test_what_saves_nothing_or_is_a_mosaic_stays_whole(suffix, format_text):
+    pixels = RAMP[..., 0].copy() if format_text.startswith('bayer') else RAMP
+    sent = compressed(encode(suffix, pixels), format_text)
+    picture = compressed_picture(sent, (5, 5))
+    assert (picture.height, picture.width) == (40, 60)
+    np.testing.assert_array_equal(picture.pixels, compressed_to_bgr(sent))
+
+
+def test_an_orientation_is_ignored_in_a_small_version_too():
+    file = io.BytesIO()
+    exif = PIL.Image.Exif()
+    exif[274] = 6
+    PIL.Image.fromarray(RAMP).save(file, 'JPEG', exif=exif)
+    assert compressed_picture(compressed(file.getvalue()), (20, 30)).pixels.shape == (20, 30, 3)
 
 
 @pytest.mark.parametrize(('message', 'reason', 'text'), [

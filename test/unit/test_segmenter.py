@@ -101,11 +101,29 @@ def test_wrong_images_are_named(image: Any, told: str) -> None:
     segmenter.step([noise(0), noise(1)], states)
 
 
-def test_images_states_and_stamps_must_be_as_many() -> None:
+def test_images_states_stamps_and_sizes_must_be_as_many() -> None:
     segmenter = small_segmenter()
-    with pytest.raises(ValueError, match='got 2, 1 and 1'):
-        segmenter.step([noise(0), noise(1)], [segmenter.initial_state()], [1])
+    states = [segmenter.initial_state()]
+    with pytest.raises(ValueError, match='got 2, 1, 1'):
+        segmenter.step([noise(0), noise(1)], states, [1])
+    with pytest.raises(ValueError, match='got 1, 1, 1, 2'):
+        segmenter.step([noise(0)], states, [1], [(90, 128)] * 2)
     assert segmenter.step([], []) == ([], [])
+
+
+def test_a_smaller_version_is_answered_in_pixels_of_the_frame() -> None:
+    segmenter = small_segmenter()
+    small, states = noise(0), [segmenter.initial_state()]
+    height, width = small.shape[:2]
+    (alone,), _ = segmenter.step([small], states)
+    (result,), _ = segmenter.step([small], states, sizes=[(3 * height, 2 * width)])
+    assert (result.image_height, result.image_width) == (3 * height, 2 * width)
+    assert len(result) == len(alone) > 0
+    np.testing.assert_allclose(result.boxes, alone.boxes * (2, 3, 2, 3), rtol=1e-6)
+    np.testing.assert_array_equal(result.scores, alone.scores)
+    for mask, its in zip(result.masks, alone.masks, strict=True):
+        assert mask.to_full(3 * height, 2 * width).sum() == mask.area
+        assert mask.area == pytest.approx(6 * its.area, rel=0.1, abs=100)
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), 1e38])

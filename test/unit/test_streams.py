@@ -78,12 +78,12 @@ class Failing(VideoSegmenter):
     poison: Image | None = None
     most: int = 99
 
-    def step(self, images: Any, states: Any, stamps: Any = None) -> Any:
+    def step(self, images: Any, states: Any, stamps: Any = None, sizes: Any = None) -> Any:
         if len(images) > self.most:
             raise MemoryError('too many')
         if any(image is self.poison for image in images):
             raise RuntimeError('this one')
-        return super().step(images, states, stamps)
+        return super().step(images, states, stamps, sizes)
 
 
 def failing() -> Failing:
