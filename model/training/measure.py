@@ -60,12 +60,18 @@ def main() -> None:
         '--birth-threshold', type=float, default=TrackerConfig.birth_threshold, metavar='SCORE',
         help="lowest score of a detection that starts a track (default: 0; the node's is 0.2)",
     )
+    parser.add_argument(
+        '--nms-threshold', type=float, default=TrackerConfig.nms_threshold, metavar='IOU',
+        help='of two detections that overlap more, the weaker is dropped (default: 0.5)',
+    )
     parser.add_argument('--json', type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
     model = load_model(options.model)
     annotations = _annotations(options.annotations, options.videos, model.description.classes)
-    tracker = TrackerConfig(birth_threshold=options.birth_threshold)
+    tracker = TrackerConfig(
+        birth_threshold=options.birth_threshold, nms_threshold=options.nms_threshold
+    )
     figures = {
         name: _measure(variant, tracker, annotations, options.images)
         for name, variant in (('with fusion', model), ('without', _without_fusion(model)))

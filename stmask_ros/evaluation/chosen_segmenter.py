@@ -20,6 +20,7 @@ def tracker_config(options: argparse.Namespace) -> TrackerConfig:
     return TrackerConfig(
         score_threshold=options.score_threshold,
         birth_threshold=options.birth_threshold,
+        nms_threshold=options.nms_threshold,
         max_missed=options.max_missed,
         retirement=options.retirement,
     )

@@ -155,6 +155,10 @@ def _add_segmenter_arguments(
              f"{birth_threshold:g}; AP wants 0, the node's is 0.2)",
     )
     group.add_argument(
+        '--nms-threshold', type=float, default=0.5, metavar='IOU',
+        help='of two detections that overlap more, the weaker is dropped, 0 to 1 (default: 0.5)',
+    )
+    group.add_argument(
         '--max-missed', type=int, default=10, metavar='FRAMES',
         help='frames in a row that a track is carried without a detection (default: 10)',
     )

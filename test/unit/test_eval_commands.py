@@ -168,15 +168,20 @@ def test_a_stopped_run_goes_on(finished: Path, tmp_path: Path) -> None:
     assert (out / 'results.json').read_bytes() == (finished / 'out/results.json').read_bytes()
 
 
+@pytest.mark.parametrize(('option', 'value', 'setting'), [
+    ('--max-missed', '3', 'max_missed'),
+    ('--nms-threshold', '0.4', 'nms_threshold'),
+    ('--birth-threshold', '0.2', 'birth_threshold'),
+])
 def test_other_settings_are_not_mixed_in(
-    finished: Path, caplog: pytest.LogCaptureFixture
+    finished: Path, caplog: pytest.LogCaptureFixture, option: str, value: str, setting: str
 ) -> None:
     arguments = dataset_arguments(
         finished / 'annotations.json', finished / 'images', finished / 'out'
     )
-    assert main([*arguments, '--max-missed', '3']) == 1
+    assert main([*arguments, option, value]) == 1
     assert 'other settings' in caplog.text
-    assert 'max_missed' in caplog.text
+    assert setting in caplog.text
 
 
 def test_half_precision_is_refused_on_a_cpu(
