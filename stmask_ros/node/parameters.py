@@ -136,7 +136,7 @@ class Parameters:
         between=(0.0, 1.0),
     )
     nms_threshold: float = _parameter(
-        _TRACKER.nms_threshold,
+        0.4,
         'Of two detections that overlap more than this (IoU), the weaker is dropped [0..1].',
         between=(0.0, 1.0),
     )

@@ -84,7 +84,7 @@ class SegmenterProcess:
         """
         Start the node under a name, with ROS arguments, and connect a client to it.
 
-        What it sees at all becomes a track, unless the arguments say otherwise.
+        Its tracker's rules are the library's, unless the arguments say otherwise.
 
         command: what is started. process: other arguments of Popen.
         """
@@ -94,7 +94,8 @@ class SegmenterProcess:
         self.process = subprocess.Popen(
             [*command, '--ros-args',
              '-r', f'__node:={name}', '-r', f'image:=/{name}/camera',
-             '-p', 'diagnostics_period:=0.1', '-p', 'birth_threshold:=0.0', *arguments],
+             '-p', 'diagnostics_period:=0.1', '-p', 'birth_threshold:=0.0',
+             '-p', 'nms_threshold:=0.5', *arguments],
             **{'stdout': self._log.open('w'), 'stderr': subprocess.STDOUT} | process,
         )
         self.context = rclpy.Context()

@@ -200,7 +200,7 @@ def test_annotated_bag(segmenter: VideoSegmenter, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', clip)
     out = tmp_path / 'annotated'
     arguments = ['bag', 'annotate', str(bag), str(out), '--model', str(MODEL), '--device', 'cpu']
-    assert main([*arguments, '--birth-threshold', '0']) == 0
+    assert main([*arguments, '--birth-threshold', '0', '--nms-threshold', '0.5']) == 0
     library = from_library(segmenter, clip)
     said = list(read_bag(out, '/segmenter/instances'))
     for message, result in zip(said, library, strict=True):
