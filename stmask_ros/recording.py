@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stmask_ros.bags import COMPRESSED_IMAGE, IMAGE, INSTANCES, BagMessage, read_bag
+from stmask_ros.images.raw import Bgr
 from stmask_ros.masks import MaskEncoding, decode
 
-Picture = npt.NDArray[np.uint8]
 _TERMINATED = 4
 
 
@@ -113,7 +113,7 @@ def _latency(message: BagMessage) -> float:
     return message.time * 1e-9 - (sec + nanosec * 1e-9)
 
 
-def pictures(bag: Path, topic: str) -> Iterator[Picture]:
+def pictures(bag: Path, topic: str) -> Iterator[Bgr]:
     """Yield the images of a topic of bgr8 or compressed images as uint8 BGR [H, W, 3]."""
     for message in read_bag(bag, topic):
         content = message.content
@@ -123,7 +123,7 @@ def pictures(bag: Path, topic: str) -> Iterator[Picture]:
             yield content.data.reshape(content.height, content.width, 3)
 
 
-def write_video(path: Path, frames: Iterable[Picture], rate: float) -> int:
+def write_video(path: Path, frames: Iterable[Bgr], rate: float) -> int:
     """Write pictures of one size as an MP4 of so many frames a second; return how many."""
     writer: cv2.VideoWriter | None = None
     count = 0
@@ -138,7 +138,7 @@ def write_video(path: Path, frames: Iterable[Picture], rate: float) -> int:
     return count
 
 
-def contact_sheet(frames: Sequence[Picture], columns: int = 3, width: int = 426) -> Picture:
+def contact_sheet(frames: Sequence[Bgr], columns: int = 3, width: int = 426) -> Bgr:
     """Return up to columns * columns pictures, evenly chosen, side by side in one."""
     if not frames:
         raise ValueError('a contact sheet needs at least one picture')

@@ -26,7 +26,7 @@ from stmask_ros.images.raw import (
 
 _FORMATS = ('JPEG', 'PNG', 'WEBP')
 
-# A JPEG's decoder can make the sides so many times shorter, and then does so much less.
+# How many times shorter a JPEG's decoder can make the sides, which saves it most of its work.
 _REDUCTIONS = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),

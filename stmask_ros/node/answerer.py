@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from rclpy.node import Node
@@ -126,7 +127,7 @@ class Answerer:
             if self._line.outputs.has_viewers():
                 with self._timed('views', letter):
                     self._line.outputs.publish_views(
-                        result, self._whole_image(letter, admitted), letter.message.header
+                        result, partial(self._whole_image, letter, admitted), letter.message.header
                     )
         except Exception:
             if not self._stopped():

@@ -8,14 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from stmask_ros.images.raw import Bgr
 from stmask_ros.msg import LabelInfo, TrackedInstanceArray
 from stmask_ros.node.detections_message import Detection2DArray, detections_message
 from stmask_ros.node.messages import (
@@ -31,7 +30,7 @@ from stmask_ros.overlay import draw_overlay, label_image
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 
-Picture: TypeAlias = npt.NDArray[np.uint8]
+WholeImage: TypeAlias = Callable[[], Bgr]
 
 
 class Labels:
@@ -107,8 +106,12 @@ class Outputs:
         """Say whether someone listens to a view."""
         return any(publisher.get_subscription_count() > 0 for publisher, _ in self._views)
 
-    def publish_views(self, result: FrameResult, image: Picture, header: Header) -> None:
-        """Make and publish those views of a result that someone listens to."""
+    def publish_views(self, result: FrameResult, image: WholeImage, header: Header) -> None:
+        """
+        Make and publish those views of a result that someone listens to.
+
+        image: returns the image of the result, and is called for views that show it.
+        """
         for publisher, make in self._views:
             if publisher.get_subscription_count() > 0:
                 publisher.publish(make(result, image, header, self._class_names))
@@ -125,7 +128,7 @@ class _View:
     topic: str
     kind: type
     depth: int
-    make: Callable[[FrameResult, Picture, Header, Sequence[str]], Any]
+    make: Callable[[FrameResult, WholeImage, Header, Sequence[str]], Any]
 
 
 def _views() -> list[_View]:
@@ -139,19 +142,19 @@ def _views() -> list[_View]:
 
 
 def _overlay(
-    result: FrameResult, image: Picture, header: Header, class_names: Sequence[str]
+    result: FrameResult, image: WholeImage, header: Header, class_names: Sequence[str]
 ) -> Image:
-    return image_message(draw_overlay(image, result, class_names), 'bgr8', header)
+    return image_message(draw_overlay(image(), result, class_names), 'bgr8', header)
 
 
 def _label_image(
-    result: FrameResult, _image: Picture, header: Header, _class_names: Sequence[str]
+    result: FrameResult, _image: WholeImage, header: Header, _class_names: Sequence[str]
 ) -> Image:
     return image_message(label_image(result), 'mono16', header)
 
 
 def _detections(
-    result: FrameResult, _image: Picture, header: Header, class_names: Sequence[str]
+    result: FrameResult, _image: WholeImage, header: Header, class_names: Sequence[str]
 ) -> Detection2DArray:
     return detections_message(result, header, class_names)
 
