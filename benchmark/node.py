@@ -5,9 +5,10 @@ python -m benchmark.node [--sizes 640x360 1920x1080] [--transports raw compresse
     [--cameras 1 4] [--rate 10] [--seconds 10] [--output out]
 runs the node in this process, with a step that returns a ready result of eight instances and costs
 nothing, and a camera in another process. The processor time of the whole process (DDS and all
-threads), divided by the images answered, is the cost of the node. Beside it stand the parts that
-are not the node's own, measured in the same run: reading the message from its serialised form
-(rclpy) and, for compressed images, decoding the JPEG (OpenCV) as finely as the model sees.
+threads), without what it takes while no images come, divided by the images answered, is the cost
+of the node. Beside it stand the parts that are not the node's own, measured in the same run:
+reading the message from its serialised form (rclpy) and, for compressed images, decoding the JPEG
+(OpenCV) as finely as the model sees; and what the idle node takes, for each second of it.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ from stmask_ros.tracking.tracks import TrackerConfig
 
 INSTANCES = 8
 WARM_UP = 20
+SETTLE_SECONDS, IDLE_SECONDS = 1.0, 4.0
 TARGETS = {(640, 360): 3.0, (1920, 1080): 8.0}
 REPEATS = 30
 
@@ -78,12 +80,14 @@ class Cost:
     Processor time of an image [ms].
 
     node: all of it but the step. reading: rclpy's part, from bytes to a message. decoding:
-    OpenCV's, of a JPEG. answered: number of images.
+    OpenCV's, of a JPEG. idle: of a second without images [ms], not in the others. answered: number
+    of images.
     """
 
     node: float
     reading: float
     decoding: float
+    idle: float
     answered: int
 
     @property
@@ -163,22 +167,33 @@ def measure(case: Case, segmenter: FreeSegmenter, options: argparse.Namespace) -
     rclpy.init(args=[
         '--ros-args', '-p', f'cameras:=[{names}]', '-p', f'image_transport:={case.transport}',
         '--log-level', 'error'])
-    sender = subprocess.Popen([
-        sys.executable, '-m', 'benchmark.node', '--sizes', f'{case.width}x{case.height}',
-        '--transports', case.transport, '--cameras', str(case.cameras),
-        '--rate', str(options.rate), '--send'])
     node = SegmenterNode()
     try:
         assert node.start()
         with _spinning(node):
-            total, answered = _processor_time(segmenter, options.seconds)
+            idle = _idle_time()
+            with _sender(case, options.rate):
+                total, answered = _processor_time(segmenter, options.seconds)
     finally:
-        sender.terminate()
-        sender.wait()
         node.stop(10.0)
         node.destroy_node()
         rclpy.try_shutdown()
-    return Cost(total / answered, *_parts(case, segmenter.input_size), answered)
+    of_images = total - idle * options.seconds
+    return Cost(of_images / answered, *_parts(case, segmenter.input_size), idle, answered)
+
+
+@contextmanager
+def _sender(case: Case, rate: float) -> Iterator[None]:
+    """Let another process send images."""
+    process = subprocess.Popen([
+        sys.executable, '-m', 'benchmark.node', '--sizes', f'{case.width}x{case.height}',
+        '--transports', case.transport, '--cameras', str(case.cameras),
+        '--rate', str(rate), '--send'])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextmanager
@@ -200,6 +215,14 @@ def _spinning(node: Node) -> Iterator[None]:
         done.set()
         thread.join()
         executor.shutdown()
+
+
+def _idle_time() -> float:
+    """Return the processor time of this process in a second without images [ms]."""
+    time.sleep(SETTLE_SECONDS)
+    before = time.process_time()
+    time.sleep(IDLE_SECONDS)
+    return 1e3 * (time.process_time() - before) / IDLE_SECONDS
 
 
 def _processor_time(segmenter: FreeSegmenter, seconds: float) -> tuple[float, int]:
@@ -247,14 +270,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     segmenter = FreeSegmenter(load_model('stmask_lite'), torch.device('cpu'), TrackerConfig())
     node_module.load_segmenter = lambda *_: segmenter
     rows = []
-    print('processor time of an image [ms]\n'
-          '      size  transport  cameras     node = reading + decoding +  rest   target')
+    print('processor time of an image [ms], and of a second without any [ms]\n'
+          '      size  transport  cameras     node = reading + decoding +  rest   target    idle')
     for case in cases:
         cost = measure(case, segmenter, options)
         rows.append(asdict(case) | asdict(cost))
         print(f'{case.width:5}x{case.height:<4} {case.transport:>10} {case.cameras:8} '
               f'{cost.node:8.2f} {cost.reading:9.2f} {cost.decoding:10.2f} {cost.rest:7.2f} '
-              f'{TARGETS.get((case.width, case.height), float("nan")):8.1f}', flush=True)
+              f'{TARGETS.get((case.width, case.height), float("nan")):8.1f} {cost.idle:7.2f}',
+              flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     report = {'machine': platform.platform(), 'python': platform.python_version(),
               'load_average': os.getloadavg()[0], 'rate': options.rate, 'rows': rows}
