@@ -112,7 +112,7 @@ class VideoSegmenter:
         [pixel] in which boxes and masks are told, where the images are smaller versions of the
         frames; without them the images' own. Returns a result and the next state for each stream.
         Raises InvalidImageError for an image of another shape or dtype, ValueError for lengths
-        that differ.
+        that differ and sizes without a pixel.
         """
         if stamps is None:
             stamps = [state.sequence + 1 for state in states]
@@ -122,6 +122,8 @@ class VideoSegmenter:
                 'expected as many images as states, stamps and sizes, got '
                 + ', '.join(map(str, lengths))
             )
+        if any(min(size) < 1 for size in sizes or ()):
+            raise ValueError(f'expected sizes of at least 1x1 pixel, got {list(sizes or ())}')
         # Greedy suppression has to read how many boxes there are.
         together = self._in_batches and self.tracker.nms != 'greedy'
         size = max(len(images), 1) if together else 1
@@ -136,8 +138,8 @@ class VideoSegmenter:
                 else:
                     inputs = StepInput.alone(pixels, states[first], stamps[first])
                     output = self._compute(inputs, self.tracker)
-                told_in = [i.shape[:2] for i in images[part]] if sizes is None else sizes[part]
-                some_results, some_states = self._finish(told_in, states[part], output)
+                shown = [i.shape[:2] for i in images[part]] if sizes is None else sizes[part]
+                some_results, some_states = self._finish(shown, states[part], output)
                 results += some_results
                 next_states += some_states
         return results, next_states

@@ -21,12 +21,14 @@ from std_msgs.msg import Header
 
 from stmask_ros.bags import IMAGE, INSTANCES, read_bag
 from stmask_ros.bags import message_types as bag_types
-from stmask_ros.cli import main
+from stmask_ros.cli import build_parser, main
+from stmask_ros.evaluation.chosen_segmenter import tracker_config
 from stmask_ros.images import compressed_picture, compressed_to_bgr
 from stmask_ros.masks import decode
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.node.image_messages import compressed_from_bytes, from_bgr
 from stmask_ros.node.messages import time_message
+from stmask_ros.node.parameters import Parameters
 from stmask_ros.replay import Replay
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter, load_segmenter
@@ -193,6 +195,12 @@ def test_real_video_three_ways(
     ):
         assert_same(again, result)
         assert_says(message, result)
+
+
+def test_an_annotated_bag_says_by_default_what_the_node_says_by_default() -> None:
+    options = build_parser().parse_args(['bag', 'annotate', 'bag', 'out'])
+    assert tracker_config(options) == Parameters().tracker()
+    assert options.max_gap == Parameters().max_gap
 
 
 def test_annotated_bag(segmenter: VideoSegmenter, tmp_path: Path) -> None:

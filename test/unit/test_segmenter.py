@@ -108,6 +108,8 @@ def test_images_states_stamps_and_sizes_must_be_as_many() -> None:
         segmenter.step([noise(0), noise(1)], states, [1])
     with pytest.raises(ValueError, match='got 1, 1, 1, 2'):
         segmenter.step([noise(0)], states, [1], [(90, 128)] * 2)
+    with pytest.raises(ValueError, match=r'at least 1x1 pixel, got \[\(0, 128\)\]'):
+        segmenter.step([noise(0)], states, sizes=[(0, 128)])
     assert segmenter.step([], []) == ([], [])
 
 
