@@ -143,9 +143,9 @@ def _sampled_precision(
     found = np.cumsum(true_positive, axis=1, dtype=np.float64)
     wrong = np.cumsum(false_positive, axis=1, dtype=np.float64)
     precision = found / (found + wrong + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # One more column: a recall that no detection reaches has precision 0.
-    envelope = np.pad(envelope, ((0, 0), (0, 1)))
+    envelope = np.zeros((len(precision), precision.shape[1] + 1))
+    envelope[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     return np.stack([
         values[np.searchsorted(recall, RECALL_POINTS, side='left')]
         for values, recall in zip(envelope, found / object_count, strict=True)

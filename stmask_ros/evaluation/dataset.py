@@ -27,7 +27,7 @@ from stmask_ros.evaluation.rle import (
 RESULTS_NAME = 'results.json'
 
 # More at once are no faster, and take more memory.
-_TRACKS_AT_ONCE = 16
+_TRACKS_AT_ONCE = 32
 
 _LOGGER = logging.getLogger(__name__)
 

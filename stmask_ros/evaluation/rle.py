@@ -86,10 +86,10 @@ def decode_tracks(tracks: Sequence[Sequence[Rle | None]]) -> list[MaskSequence]:
     entry counted through all tracks.
     """
     masks = list(chain.from_iterable(tracks))
-    shown = [index for index, mask in enumerate(masks) if mask is not None]
+    shown = np.flatnonzero([mask is not None for mask in masks])
     present = [mask for mask in masks if mask is not None]
     sizes = np.zeros((len(masks), 2), np.int64)
-    sizes[shown] = np.reshape(list(chain.from_iterable(map(_SIZE, present))), (-1, 2))
+    sizes[shown] = np.fromiter(chain.from_iterable(map(_SIZE, present)), np.int64).reshape(-1, 2)
     areas, span_counts = np.zeros((2, len(masks)), np.int64)
     try:
         spans, span_counts[shown], areas[shown] = decode_spans(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +49,10 @@ def decode_spans(
     ends = grouped_sums(steps, span_counts)
     _check(outside, inside, span_counts, areas, ends, sizes)
     _start_anew(steps, span_counts, ends)
+    ends = steps.cumsum()
     spans = np.empty((len(steps), 2), np.int32)
-    spans[:, 1] = steps.cumsum()
-    np.subtract(spans[:, 1], inside, out=spans[:, 0], casting='same_kind')
+    spans[:, 0] = ends - inside
+    spans[:, 1] = ends
     return spans, span_counts, areas
 
 
@@ -77,14 +78,13 @@ def _decode(
 
     Runs outside that are the last of their mask are left out.
     """
-    lists = [entry for entry in counts if isinstance(entry, list)]
-    if len(lists) == len(counts):
-        return _from_lists(lists, sizes)
-    if not lists:
-        return _from_texts([
-            entry.decode('latin-1') if isinstance(entry, bytes) else entry
-            for entry in counts if not isinstance(entry, list)
-        ])
+    kinds = set(map(type, counts))
+    if kinds <= {list}:
+        return _from_lists(cast('Sequence[list[int]]', counts), sizes)
+    if kinds <= {str}:
+        return _from_texts(cast('Sequence[str]', counts))
+    if kinds <= {bytes}:
+        return _from_texts([text.decode('latin-1') for text in cast('Sequence[bytes]', counts)])
     parts = [
         _decode_one(index, entry, sizes[index:index + 1]) for index, entry in enumerate(counts)
     ]
@@ -104,7 +104,8 @@ def _decode_one(
 def _from_lists(
     counts: Sequence[list[int]], sizes: Int64Array
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
-    values = array('q')
+    # The type of pycocotools, which refuses numbers below 0; and Python converts to it fastest.
+    values = array('I')
     rests = []
     index = 0
     try:
@@ -113,10 +114,7 @@ def _from_lists(
             rests.append(values.pop() if len(entry) % 2 else 0)
     except (TypeError, OverflowError) as error:
         raise _not_whole(index, counts[index]) from error
-    runs = np.frombuffer(values, np.int64)
-    if min(runs.min(initial=0), *rests, 0) < 0:
-        index = next(index for index, entry in enumerate(counts) if min(entry, default=0) < 0)
-        raise _not_whole(index, counts[index])
+    runs = np.frombuffer(values, np.uintc).astype(np.int64)
     span_counts = np.array([len(entry) // 2 for entry in counts], np.int64)
     totals = grouped_sums(runs, 2 * span_counts) + rests
     for index in np.flatnonzero(totals != sizes.prod(axis=1))[:1].tolist():
@@ -128,7 +126,9 @@ def _from_lists(
 
 
 def _not_whole(index: int, runs: list[int]) -> RunError:
-    return RunError(index, f'expected whole numbers >= 0 as runs, got {short(runs)}')
+    return RunError(
+        index, f'expected whole numbers from 0 to 2**32 - 1 as runs, got {short(runs)}'
+    )
 
 
 def _from_texts(texts: Sequence[str]) -> tuple[Int64Array, Int64Array, Int64Array]:

@@ -28,24 +28,27 @@ class TrackStack:
     areas: int64 [T, N] pixels.
     present: bool [T, N], whether there is a mask at all (one without pixels counts).
     sizes: int64 [T, N, 2], height and width of the image the mask is of; 0 where absent.
+    span_counts: int64 [T, N], runs of pixels.
     lengths: int64 [N], frames the track lists, present or not.
     """
 
     areas: Int64Array
     present: BoolArray
     sizes: Int64Array
+    span_counts: Int64Array
     lengths: Int64Array
 
     @classmethod
     def from_sequences(cls, sequences: Sequence[MaskSequence], frames: int) -> TrackStack:
         """Stack tracks of up to that many frames; the missing end of a shorter one is absent."""
-        areas = np.zeros((frames, len(sequences)), np.int64)
+        areas, span_counts = np.zeros((2, frames, len(sequences)), np.int64)
         sizes = np.zeros((frames, len(sequences), 2), np.int64)
         for index, sequence in enumerate(sequences):
             areas[:len(sequence), index] = sequence.areas
+            span_counts[:len(sequence), index] = sequence.span_counts
             sizes[:len(sequence), index] = sequence.sizes
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-        return cls(areas, sizes[..., 0] > 0, sizes, lengths)
+        return cls(areas, sizes[..., 0] > 0, sizes, span_counts, lengths)
 
     def average_areas(self) -> Float64Array:
         """Return each track's mean area over the frames where it has any, float64 [N] pixels."""
@@ -91,9 +94,8 @@ class VideoOverlap:
 
     def size_mismatches(self) -> BoolArray:
         """Return bool [T, P, G]: both masks present, but of images of different sizes."""
-        differ = (
-            self.predicted_stack.sizes[:, :, None] != self.true_stack.sizes[:, None]
-        ).any(axis=-1)
+        predicted, true = self.predicted_stack.sizes[:, :, None], self.true_stack.sizes[:, None]
+        differ = (predicted[..., 0] != true[..., 0]) | (predicted[..., 1] != true[..., 1])
         present = self.predicted_stack.present[:, :, None] & self.true_stack.present[:, None]
         mismatches: BoolArray = differ & present
         return mismatches
@@ -106,6 +108,14 @@ class VideoOverlap:
         common = np.minimum(self.predicted_stack.lengths[:, None], self.true_stack.lengths[None])
         frames = np.arange(len(self.intersections))[:, None, None]
         return (frames < common) & ~self.size_mismatches()
+
+
+def indices_by_category(tracks: Sequence[Track]) -> dict[int, list[int]]:
+    """Return where the tracks of each category are."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for index, track in enumerate(tracks):
+        found[track.category_id].append(index)
+    return dict(found)
 
 
 def measure_overlaps(
@@ -157,21 +167,24 @@ def _intersect(overlap: VideoOverlap, within_classes: bool) -> None:
     """Fill in the intersections."""
     stacks = overlap.true_stack, overlap.predicted_stack
     stride = max(int(stack.sizes.prod(axis=-1).max(initial=0)) for stack in stacks)
-    films = [_Film.of(track.sequence, stride) for track in overlap.truths]
-    for row, prediction in enumerate(overlap.predictions):
-        columns = [
-            column for column, truth in enumerate(overlap.truths)
-            if truth.category_id == prediction.category_id or not within_classes
-        ]
-        if columns:
-            sequence = prediction.sequence
-            edges = _edges(sequence, stride)
-            for column in columns:
-                common = films[column].pixels_between(edges)
-                overlap.intersections[:len(sequence), row, column] = grouped_sums(
-                    common, sequence.span_counts
-                )
+    for rows, columns in _comparable(overlap, within_classes):
+        edges = np.concatenate([
+            np.empty(0), *(_edges(overlap.predictions[row].sequence, stride) for row in rows)
+        ])
+        counts = overlap.predicted_stack.span_counts[:, rows].T
+        for column in columns:
+            film = _Film.of(overlap.truths[column].sequence, stride)
+            common = grouped_sums(film.pixels_between(edges), counts.ravel())
+            overlap.intersections[:, rows, column] = common.reshape(counts.shape).T
     overlap.intersections[overlap.size_mismatches()] = 0
+
+
+def _comparable(overlap: VideoOverlap, within_classes: bool) -> list[tuple[list[int], list[int]]]:
+    """Return the indices of the predictions and of the objects of each class, or of all."""
+    if not within_classes:
+        return [(list(range(len(overlap.predictions))), list(range(len(overlap.truths))))]
+    rows, columns = indices_by_category(overlap.predictions), indices_by_category(overlap.truths)
+    return [(rows[category], columns[category]) for category in rows.keys() & columns.keys()]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,8 @@ from stmask_ros.evaluation.average_precision import (
     accumulate,
     match,
 )
-from stmask_ros.evaluation.dataset import Dataset, GroundTruthTrack, PredictedTrack
-from stmask_ros.evaluation.video_iou import VideoOverlap, measure_overlaps
+from stmask_ros.evaluation.dataset import Dataset, PredictedTrack
+from stmask_ros.evaluation.video_iou import VideoOverlap, indices_by_category, measure_overlaps
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -90,8 +90,8 @@ class _Video:
         truths = overlap.truths
         return cls(
             overlap.video_id,
-            _indices_by_category(overlap.predictions),
-            _indices_by_category(truths),
+            indices_by_category(overlap.predictions),
+            indices_by_category(truths),
             overlap.video_iou(reference_quirks),
             np.array([prediction.score for prediction in overlap.predictions]),
             overlap.predicted_stack.average_areas(),
@@ -117,7 +117,7 @@ class _Group:
     rows: Int64Array
     columns: Int64Array
 
-    @property
+    @cached_property
     def iou(self) -> Float64Array:
         """Float64 [detections, objects]."""
         return self.video.iou[self.rows[:, None], self.columns]
@@ -158,15 +158,6 @@ def evaluate_vis(
     return _report(
         curves, None if pooled is None else accumulate(match(_stack(pooled))), by_category
     )
-
-
-def _indices_by_category(
-    tracks: Sequence[GroundTruthTrack | PredictedTrack]
-) -> dict[int, list[int]]:
-    found: defaultdict[int, list[int]] = defaultdict(list)
-    for index, track in enumerate(tracks):
-        found[track.category_id].append(index)
-    return dict(found)
 
 
 def _stack(groups: Sequence[_Group]) -> Tracks:
