@@ -58,7 +58,7 @@ class Replay:
             picture = picture_of(message, self._enough)
             output = self._stream.process(
                 picture.pixels, stamp_of(message.content), tracker=self._tracker,
-                max_gap=self._max_gap, size=(picture.height, picture.width),
+                max_gap=self._max_gap, size=picture.size,
             )
             result, detail = output.result, output.interruption
         except ImageError as error:

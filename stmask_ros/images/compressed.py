@@ -81,7 +81,7 @@ def compressed_picture(
     if kind == 'JPEG' and enough is not None:
         for part, flag in _REDUCTIONS:
             if height >= part * enough[0] and width >= part * enough[1]:
-                return Picture(_decode_colour(data, flag), height, width)
+                return Picture(_decode_colour(data, flag), (height, width))
     return Picture.whole(_decode_colour(data, cv2.IMREAD_COLOR))
 
 

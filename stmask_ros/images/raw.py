@@ -53,17 +53,17 @@ class Picture:
     An image as its reader needs it.
 
     pixels: uint8 BGR [h, w, 3] of all of the image, in its own resolution or in a lower one.
-    height, width: of the image itself [pixel].
+    size: height and width of the image itself [pixel].
     """
 
     pixels: Bgr
-    height: int
-    width: int
+    size: tuple[int, int]
 
     @classmethod
     def whole(cls, pixels: Bgr) -> Picture:
         """Return an image in its own resolution."""
-        return cls(pixels, *pixels.shape[:2])
+        height, width = pixels.shape[:2]
+        return cls(pixels, (height, width))
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,7 @@ class Answerer:
             with self._timed('conversion', letter):
                 picture = self._line.convert(letter.message, self._line.enough)
             stage = 'segmentation failed'
-            return self._line.stream.admit(
-                picture.pixels, stamp, max_gap, (picture.height, picture.width)
-            )
+            return self._line.stream.admit(picture.pixels, stamp, max_gap, picture.size)
         except DuplicateImageError as error:
             self._line.mailbox.drop(DUPLICATE)
             self._log.info(DUPLICATE, f'image{self._of_camera} dropped: {error}')

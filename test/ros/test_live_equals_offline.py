@@ -162,7 +162,7 @@ def test_large_jpegs_are_seen_smaller_and_answered_in_their_own_pixels(
         picture = compressed_picture(live_message(frame, stamp, '.jpg'), segmenter.input_size)
         assert picture.pixels.shape == (360, 640, 3)
         (result,), (state,) = segmenter.step(
-            [picture.pixels], [state], [stamp], [(picture.height, picture.width)])
+            [picture.pixels], [state], [stamp], [picture.size])
         library.append(result)
     replayed = from_bag(segmenter, write_bag(tmp_path / 'bag', clip, '.jpg'))
     with live_node(clip.frames[0], '.jpg') as node:

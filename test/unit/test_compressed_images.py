@@ -103,7 +103,7 @@ def test_a_jpeg_is_decoded_as_finely_as_is_needed(enough, shape, grey):
     smooth = cv2.resize(RAMP, (320, 181), interpolation=cv2.INTER_CUBIC)
     smooth = smooth[..., 1] if grey else smooth
     picture = compressed_picture(compressed(encode('.jpg', smooth)), enough)
-    assert (picture.height, picture.width) == (181, 320)
+    assert picture.size == (181, 320)
     assert picture.pixels.shape == (*shape, 3)
     # Where the last cells reach beyond the picture, a JPEG repeats its edge.
     part = 320 // shape[1]
@@ -120,7 +120,7 @@ def test_what_saves_nothing_or_is_a_mosaic_stays_whole(suffix, format_text):
     pixels = RAMP[..., 0].copy() if format_text.startswith('bayer') else RAMP
     sent = compressed(encode(suffix, pixels), format_text)
     picture = compressed_picture(sent, (5, 5))
-    assert (picture.height, picture.width) == (40, 60)
+    assert picture.size == (40, 60)
     np.testing.assert_array_equal(picture.pixels, compressed_to_bgr(sent))
 
 
