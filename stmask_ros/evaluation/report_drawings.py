@@ -142,11 +142,11 @@ def _peaks(values: Float64Array) -> Float64Array:
 
 
 def _level(value: float, top: float, label: str, x: float) -> Iterator[str]:
-    """Draw a dashed line at a value, with its label above it at x."""
+    """Draw a dashed line at a value, with its label above it at x; a halo keeps it readable."""
     y = _height_of(value, top)
     yield (f'<line x1="{_MARGIN}" x2="{_WIDTH - _MARGIN}" y1="{y:.1f}" y2="{y:.1f}" '
            'stroke="#999" stroke-dasharray="4 3"/>')
-    yield _text(x, y - 3, label)
+    yield f'<g stroke="#fff" stroke-width="4" paint-order="stroke">{_text(x, y - 3, label)}</g>'
 
 
 def _height_of(value: float, top: float) -> float:
