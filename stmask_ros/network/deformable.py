@@ -56,7 +56,8 @@ def _gather_and_multiply(
     factor = None if modulation is None else modulation.permute(0, 2, 3, 1)
     index, corner_weight = _corners(y, x_position, factor, height, width)
     table = x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
-    index += (torch.arange(batch, device=x.device) * height * width).view(batch, 1, 1, 1, 1)
+    first = torch.arange(batch, device=x.device, dtype=index.dtype) * (height * width)
+    index += first.view(batch, 1, 1, 1, 1)
     samples = F.embedding_bag(
         index.view(-1, 4), table, mode='sum',
         per_sample_weights=corner_weight.view(-1, 4).to(x.dtype),
@@ -71,19 +72,26 @@ def _corners(
     y: Tensor, x: Tensor, factor: Tensor | None, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
     # Cell indices and bilinear weights of the four corners [..., 4]; weight 0 outside the map.
-    top, left = y.floor(), x.floor()
-    dy, dx = y - top, x - left
-    rows = torch.stack((top, top, top + 1, top + 1), -1)
-    columns = torch.stack((left, left + 1, left, left + 1), -1)
-    weights = torch.stack(((1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx), -1)
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    weights = weights.masked_fill(~inside, 0)
+    (top, above), (bottom, below) = _neighbours(y, height)
+    (left, before), (right, after) = _neighbours(x, width)
     if factor is not None:
-        weights = weights * factor.unsqueeze(-1)
-    # Clamped before the cast: the integer of a huge or undefined position is not defined.
-    rows = rows.nan_to_num(0).clamp(0, height - 1).long()
-    columns = columns.nan_to_num(0).clamp(0, width - 1).long()
-    return rows * width + columns, weights
+        above, below = above * factor, below * factor
+    top, bottom = top * width, bottom * width
+    corners = torch.stack((top + left, top + right, bottom + left, bottom + right), -1)
+    weights = torch.stack((above * before, above * after, below * before, below * after), -1)
+    return corners, weights
+
+
+def _neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    # The cells on both sides of each position of one axis, int32, and their linear weights.
+    cell = position.floor()
+    fraction = position - cell
+    neighbours = []
+    for side, weight in ((cell, 1 - fraction), (cell + 1, fraction)):
+        # Clamped before the cast: the integer of a huge or undefined position is not defined.
+        inside = side.nan_to_num(-1).clamp(0, size - 1)
+        neighbours.append((inside.int(), weight.masked_fill(inside != side, 0)))
+    return neighbours
 
 
 class ModulatedDeformableConv2d(nn.Module):
