@@ -30,7 +30,6 @@ class ClipConfig:
     What clips look like.
 
     height, width: of the frames [pixel]. frames: of a clip. objects: fewest and most that move.
-    balanced: draw objects of each class equally often, however few cutouts it has.
     bars: fewest and most, as of a fence, that stand before all objects and are none themselves.
     sizes: smallest and largest longer side of an object, as a fraction of the frame's height.
     smallest_area: an object of which less is visible is not annotated [pixel].
@@ -43,7 +42,6 @@ class ClipConfig:
     width: int = 640
     frames: int = 36
     objects: tuple[int, int] = (2, 5)
-    balanced: bool = False
     bars: tuple[int, int] = (0, 0)
     sizes: tuple[float, float] = (0.2, 0.9)
     smallest_area: int = 100
@@ -172,7 +170,6 @@ class ClipGenerator:
         self.library = library
         self.config = config or ClipConfig()
         self.seed = seed
-        self._groups = _by_class(library) if self.config.balanced else [library.cutouts]
 
     def clip(self, number: int) -> Clip:
         """Return clip `number` (>= 0) of this seed."""
@@ -200,7 +197,7 @@ class ClipGenerator:
 
     def _draw_object(self, rng: np.random.Generator) -> MovingObject:
         frames = self.config.frames
-        cutouts = self._groups[rng.integers(len(self._groups))]
+        cutouts = self.library.cutouts
         low, high = np.log(self.config.sizes)
         return MovingObject(
             cutout=cutouts[rng.integers(len(cutouts))],
@@ -228,8 +225,3 @@ class ClipGenerator:
             angle=wander(rng, frames, -25, 25, 10),
             gain=rng.uniform(0.5, 1.5),
         )
-
-
-def _by_class(library: Library) -> list[tuple[Cutout, ...]]:
-    labels = sorted({cutout.label for cutout in library.cutouts})
-    return [tuple(c for c in library.cutouts if c.label == label) for label in labels]

@@ -52,19 +52,6 @@ def test_a_seed_and_a_number_make_one_clip(library: Library) -> None:
     assert not same(ClipGenerator(library, SMALL, seed=4).clip(5).frame(9), later)
 
 
-def test_a_rare_class_comes_as_often_as_the_others_if_asked_to(library: Library) -> None:
-    rare = replace(library.cutouts[0], label=2)
-    crowd = replace(library, cutouts=(rare, *library.cutouts * 9))
-    shares = []
-    for balanced in (False, True):
-        generator = ClipGenerator(crowd, replace(SMALL, objects=(5, 5), balanced=balanced))
-        clips = map(generator.clip, range(100))
-        shown = [moving.cutout is rare for clip in clips for moving in clip.objects]
-        shares.append(sum(shown) / len(shown))
-    assert shares[0] == pytest.approx(1 / 28, abs=0.03)
-    assert shares[1] == pytest.approx(1 / 2, abs=0.07)
-
-
 @pytest.mark.parametrize('bars', [0, 3])
 def test_masks_are_where_the_objects_are(library: Library, bars: int) -> None:
     plain = replace(
