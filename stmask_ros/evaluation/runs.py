@@ -84,7 +84,7 @@ def _decode(
     if kinds <= {str}:
         return _from_texts(cast('Sequence[str]', counts))
     if kinds <= {bytes}:
-        return _from_texts([text.decode('latin-1') for text in cast('Sequence[bytes]', counts)])
+        return _from_texts(list(map(_text, cast('Sequence[bytes]', counts))))
     parts = [
         _decode_one(index, entry, sizes[index:index + 1]) for index, entry in enumerate(counts)
     ]
@@ -96,9 +96,15 @@ def _decode_one(
     index: int, counts: Counts, size: Int64Array
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
     try:
-        return _decode([counts], size)
+        if isinstance(counts, list):
+            return _from_lists([counts], size)
+        return _from_texts([_text(counts)])
     except RunError as error:
         raise RunError(index, str(error)) from error
+
+
+def _text(counts: str | bytes) -> str:
+    return counts.decode('latin-1') if isinstance(counts, bytes) else counts
 
 
 def _from_lists(
