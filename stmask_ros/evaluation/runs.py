@@ -49,10 +49,10 @@ def decode_spans(
     ends = grouped_sums(steps, span_counts)
     _check(outside, inside, span_counts, areas, ends, sizes)
     _start_anew(steps, span_counts, ends)
-    ends = steps.cumsum()
+    span_ends = steps.cumsum()
     spans = np.empty((len(steps), 2), np.int32)
-    spans[:, 0] = ends - inside
-    spans[:, 1] = ends
+    spans[:, 0] = span_ends - inside
+    spans[:, 1] = span_ends
     return spans, span_counts, areas
 
 

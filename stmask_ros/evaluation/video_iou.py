@@ -111,7 +111,7 @@ class VideoOverlap:
 
 
 def indices_by_category(tracks: Sequence[Track]) -> dict[int, list[int]]:
-    """Return where the tracks of each category are."""
+    """Return the indices of the tracks of each category, by its id, in their order."""
     found: defaultdict[int, list[int]] = defaultdict(list)
     for index, track in enumerate(tracks):
         found[track.category_id].append(index)

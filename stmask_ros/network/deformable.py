@@ -89,8 +89,8 @@ def _neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
     neighbours = []
     for side, weight in ((cell, 1 - fraction), (cell + 1, fraction)):
         # Clamped before the cast: the integer of a huge or undefined position is not defined.
-        inside = side.nan_to_num(-1).clamp(0, size - 1)
-        neighbours.append((inside.int(), weight.masked_fill(inside != side, 0)))
+        clamped = side.nan_to_num(-1).clamp(0, size - 1)
+        neighbours.append((clamped.int(), weight.masked_fill(clamped != side, 0)))
     return neighbours
 
 
