@@ -7,15 +7,16 @@ import json
 import logging
 import math
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
 
+from stmask_ros.evaluation.long_lists import LongList, in_blocks, load_document
 from stmask_ros.evaluation.rle import (
     MaskSequence,
     Rle,
@@ -25,9 +26,6 @@ from stmask_ros.evaluation.rle import (
 )
 
 RESULTS_NAME = 'results.json'
-
-# More at once are no faster, and take more memory.
-_TRACKS_AT_ONCE = 32
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -94,6 +92,9 @@ class PredictedTrack:
     sequence: MaskSequence
 
 
+Track = TypeVar('Track', GroundTruthTrack, PredictedTrack)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Videos and categories in ascending order of their ids; tracks in the order of the file."""
@@ -105,14 +106,14 @@ class Dataset:
 
 def load_dataset(path: Path) -> Dataset:
     """Read a ground-truth file; DatasetError or OSError if that cannot be done."""
-    with _collector_paused():
-        return parse_dataset(_load_json(path), str(path))
+    with _collector_paused(), _document(path, 'annotations') as document:
+        return parse_dataset(document, str(path))
 
 
 def load_predictions(path: Path, dataset: Dataset) -> list[PredictedTrack]:
     """Read results.json, or the submission zip around it; DatasetError or OSError."""
-    with _collector_paused():
-        return parse_predictions(_load_json(path), dataset, str(path))
+    with _collector_paused(), _document(path) as document:
+        return parse_predictions(document, dataset, str(path))
 
 
 def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
@@ -126,9 +127,10 @@ def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
     videos = _unique((_video(record) for record in root.records('videos')), source, 'video')
     names = _unique((_category(record) for record in root.records('categories')),
                     source, 'category')
-    annotations = list(root.records('annotations') if root.has('annotations') else ())
-    sequences = _sequences(annotations, videos)
-    tracks = _unique(map(_truth, annotations, sequences), source, 'annotation')
+    annotations = root.long_list('annotations') if root.has('annotations') else ()
+    tracks = _unique(
+        _tracks(annotations, f'{source}: annotation', videos, _truth), source, 'annotation'
+    )
     return Dataset(
         tuple(videos[key] for key in sorted(videos)),
         tuple(names[key] for key in sorted(names)),
@@ -145,13 +147,10 @@ def parse_predictions(
     Warns about tracks that are read but cannot score: of an unknown category, or with masks of
     another size or number than their video's frames.
     """
-    if not isinstance(document, list):
+    if not isinstance(document, list | LongList):
         raise DatasetError(f'{source}: expected a list of results, got {_kind(document)}')
     videos = {video.id: video for video in dataset.videos}
-    records = [
-        _Record(entry, f'{source}: result {index}') for index, entry in enumerate(document)
-    ]
-    predictions = list(map(_prediction, records, _sequences(records, videos)))
+    predictions = list(_tracks(document, f'{source}: result', videos, _prediction))
     _warn_of_misfits(predictions, dataset, source)
     return predictions
 
@@ -224,14 +223,21 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _load_json(path: Path) -> Any:
+@contextmanager
+def _document(path: Path, key: str | None = None) -> Iterator[Any]:
+    """Give a file's JSON with the list under a key, or itself, as one to be decoded on the way."""
     try:
-        if path.suffix != '.zip':
-            return orjson.loads(path.read_bytes())
-        with zipfile.ZipFile(path) as archive:
-            return orjson.loads(archive.read(RESULTS_NAME))
+        yield load_document(_read(path), key)
     except orjson.JSONDecodeError as error:
         raise DatasetError(f'{path}: not a JSON file: {error}') from error
+
+
+def _read(path: Path) -> bytes:
+    if path.suffix != '.zip':
+        return path.read_bytes()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(RESULTS_NAME)
     except (KeyError, zipfile.BadZipFile) as error:
         raise DatasetError(
             f'{path}: expected a zip with {RESULTS_NAME} at its top level: {error}'
@@ -275,6 +281,10 @@ class _Record:
         if not isinstance(value, list):
             raise self._unexpected(name, 'a list')
         return value
+
+    def long_list(self, name: str) -> list[Any] | LongList:
+        value = self._value(name)
+        return value if isinstance(value, LongList) else self.items(name)
 
     def numbers(self, name: str) -> list[float | None]:
         values = self.items(name)
@@ -335,21 +345,25 @@ def _prediction(record: _Record, sequence: MaskSequence) -> PredictedTrack:
     )
 
 
-def _sequences(records: Sequence[_Record], videos: dict[int, Video]) -> list[MaskSequence]:
-    """Return the masks of every record."""
-    found: list[MaskSequence] = []
-    for start in range(0, len(records), _TRACKS_AT_ONCE):
-        block = records[start:start + _TRACKS_AT_ONCE]
-        masks = [_masks(record, videos) for record in block]
+def _tracks(
+    items: LongList | Sequence[Any], where: str, videos: Mapping[int, Video],
+    track_of: Callable[[_Record, MaskSequence], Track],
+) -> Iterator[Track]:
+    """Yield the track of every item; where: what complaints call one, but for its number."""
+    total = 0
+    for block in in_blocks(items):
+        records = [_Record(item, f'{where} {index}') for index, item in enumerate(block, total)]
+        total += len(records)
+        masks = [_masks(record, videos) for record in records]
         try:
-            found += decode_tracks(masks)
+            sequences = decode_tracks(masks)
         except SegmentationError:
             # One by one, to name the record.
-            found += map(_decoded, block, masks)
-    return found
+            sequences = list(map(_decoded, records, masks))
+        yield from map(track_of, records, sequences)
 
 
-def _masks(record: _Record, videos: dict[int, Video]) -> list[Rle | None]:
+def _masks(record: _Record, videos: Mapping[int, Video]) -> list[Rle | None]:
     video = videos.get(record.integer('video_id'))
     if video is None:
         raise DatasetError(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from stmask_ros.evaluation.dataset import Dataset, GroundTruthTrack, PredictedTrack
+from stmask_ros.evaluation.dataset import Dataset, GroundTruthTrack, PredictedTrack, Track
 from stmask_ros.evaluation.rle import MaskSequence
 from stmask_ros.evaluation.runs import grouped_sums
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
-Track = TypeVar('Track', GroundTruthTrack, PredictedTrack)
 
 
 @dataclass(frozen=True)
@@ -168,9 +166,7 @@ def _intersect(overlap: VideoOverlap, within_classes: bool) -> None:
     stacks = overlap.true_stack, overlap.predicted_stack
     stride = max(int(stack.sizes.prod(axis=-1).max(initial=0)) for stack in stacks)
     for rows, columns in _comparable(overlap, within_classes):
-        edges = np.concatenate([
-            np.empty(0), *(_edges(overlap.predictions[row].sequence, stride) for row in rows)
-        ])
+        edges = _edges([overlap.predictions[row].sequence for row in rows], stride)
         counts = overlap.predicted_stack.span_counts[:, rows].T
         for column in columns:
             film = _Film.of(overlap.truths[column].sequence, stride)
@@ -202,7 +198,7 @@ class _Film:
     @classmethod
     def of(cls, sequence: MaskSequence, stride: int) -> _Film:
         """Give every frame `stride` pixels."""
-        edges = _edges(sequence, stride)
+        edges = _edges([sequence], stride)
         filled = np.zeros_like(edges)
         filled[1::2] = (edges[1::2] - edges[::2]).cumsum()
         filled[2::2] = filled[1:-1:2]
@@ -218,8 +214,12 @@ class _Film:
         return between
 
 
-def _edges(sequence: MaskSequence, stride: int) -> Float64Array:
-    edges = sequence.spans.ravel().astype(np.float64)
-    starts = np.arange(len(sequence), dtype=np.float64) * stride
-    edges += np.repeat(starts, 2 * sequence.span_counts)
+def _edges(sequences: Sequence[MaskSequence], stride: int) -> Float64Array:
+    """Return the edges of the films of some tracks, one track after the other."""
+    if not sequences:
+        return np.empty(0)
+    edges = np.concatenate([sequence.spans for sequence in sequences], dtype=np.float64).ravel()
+    frames = np.concatenate([np.arange(len(sequence)) for sequence in sequences])
+    counts = np.concatenate([sequence.span_counts for sequence in sequences])
+    edges += np.repeat(frames * float(stride), 2 * counts)
     return edges

@@ -188,7 +188,7 @@ BAD_TRUTHS = [
     ([], 'expected an object'),
     ({'videos': []}, "'categories' is missing"),
     (truth(annotation(1, STILL), annotation(1, STILL)), 'annotation id 1 occurs more than once'),
-    (truth(annotation(1, STILL, areas=['x'])), "annotations[0]: 'areas': expected a list of"),
+    (truth(annotation(1, STILL, areas=['x'])), "annotation 0: 'areas': expected a list of"),
 ]
 
 
@@ -199,9 +199,12 @@ def test_bad_annotations_are_refused_with_the_place(document: Any, message: str)
     assert message in str(caught.value)
 
 
-def test_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize('text', [
+    b'\xff{', b'{"videos": [], "categories": [], "annotations": [{"id": }]}',
+])
+def test_file_that_is_no_json_is_named(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / 'annotations.json'
-    path.write_bytes(b'\xff{')
+    path.write_bytes(text)
     with pytest.raises(DatasetError, match=r'annotations\.json: not a JSON file'):
         load_dataset(path)
 
