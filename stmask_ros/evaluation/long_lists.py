@@ -74,21 +74,23 @@ def load_document(text: bytes, key: str | None = None) -> Any:
     Where that cannot be told apart for certain, all of it is decoded at once. Raises
     orjson.JSONDecodeError.
     """
+    document = _split(text, key)
+    return orjson.loads(text) if document is None else document
+
+
+def _split(text: bytes, key: str | None) -> Any:
     opening = _opening(text, key)
-    spans = [] if opening is None else _spans(text, opening)
-    if not spans:
-        return orjson.loads(text)
+    if opening is None or not (spans := _spans(text, opening)):
+        return None
     # What is left without the items tells whether they are all of the right list.
     try:
-        document = orjson.loads(text[:opening] + text[spans[-1][1]:])
+        rest = orjson.loads(text[:opening] + text[spans[-1][1]:])
     except orjson.JSONDecodeError:
-        return orjson.loads(text)
+        return None
     items = LongList(text, key, spans)
-    if key is None and document == []:
-        return items
-    if isinstance(document, dict) and document.get(key) == []:
-        return document | {key: items}
-    return orjson.loads(text)
+    if key is None:
+        return items if rest == [] else None
+    return rest | {key: items} if isinstance(rest, dict) and rest.get(key) == [] else None
 
 
 def _opening(text: bytes, key: str | None) -> int | None:
