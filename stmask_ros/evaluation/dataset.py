@@ -129,7 +129,7 @@ def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
                     source, 'category')
     annotations = root.long_list('annotations') if root.has('annotations') else ()
     tracks = _unique(
-        _tracks(annotations, f'{source}: annotation', videos, _truth), source, 'annotation'
+        _tracks(annotations, f'{source}: annotations', videos, _truth), source, 'annotation'
     )
     return Dataset(
         tuple(videos[key] for key in sorted(videos)),
@@ -150,7 +150,7 @@ def parse_predictions(
     if not isinstance(document, list | LongList):
         raise DatasetError(f'{source}: expected a list of results, got {_kind(document)}')
     videos = {video.id: video for video in dataset.videos}
-    predictions = list(_tracks(document, f'{source}: result', videos, _prediction))
+    predictions = list(_tracks(document, f'{source}: results', videos, _prediction))
     _warn_of_misfits(predictions, dataset, source)
     return predictions
 
@@ -349,10 +349,10 @@ def _tracks(
     items: LongList | Sequence[Any], where: str, videos: Mapping[int, Video],
     track_of: Callable[[_Record, MaskSequence], Track],
 ) -> Iterator[Track]:
-    """Yield the track of every item; where: what complaints call one, but for its number."""
+    """Yield the track of every item; where: what complaints call the list."""
     total = 0
     for block in in_blocks(items):
-        records = [_Record(item, f'{where} {index}') for index, item in enumerate(block, total)]
+        records = [_Record(item, f'{where}[{index}]') for index, item in enumerate(block, total)]
         total += len(records)
         masks = [_masks(record, videos) for record in records]
         try:

@@ -48,7 +48,7 @@ class LongList:
             try:
                 block.append(orjson.loads(memoryview(self.text)[start:end]))
             except orjson.JSONDecodeError:
-                # The spans mislead from here on.
+                # Braces in a name misled: from here on, the items of the whole.
                 whole = orjson.loads(self.text)
                 yield block + (whole if self.key is None else whole[self.key])[index:]
                 return
@@ -100,7 +100,8 @@ def _opening(text: bytes, key: str | None) -> int | None:
     else:
         name = b'"%b"' % key.encode()
         place = text.find(name)
-        opening = _VALUE.match(text, place + len(name)) if place == text.rfind(name) else None
+        is_one = 0 <= place == text.rfind(name)
+        opening = _VALUE.match(text, place + len(name)) if is_one else None
     return None if opening is None else opening.end()
 
 

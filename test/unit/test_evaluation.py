@@ -146,11 +146,12 @@ def test_written_results_read_back_the_same(tmp_path: Path, name: str) -> None:
 
 BAD_RESULTS = [
     ({'results': []}, 'expected a list of results, got dict'),
-    ([3], 'result 0: expected an object, got int 3'),
-    ([result(STILL), result(STILL, video_id=7)], 'result 1: video_id 7 is not among the videos'),
-    ([result(STILL, score=float('nan'))], "result 0: 'score': expected a finite number, got nan"),
+    ([3], 'results[0]: expected an object, got int 3'),
+    ([result(STILL), result(STILL, video_id=7)], 'results[1]: video_id 7 is not among the videos'),
+    ([result(STILL, score=float('nan'))],
+     "results[0]: 'score': expected a finite number, got nan"),
     ([result(STILL, segmentations='x')], "'segmentations': expected a list, got 'x'"),
-    ([{'video_id': 1, 'category_id': 1, 'score': 1}], "result 0: 'segmentations' is missing"),
+    ([{'video_id': 1, 'category_id': 1, 'score': 1}], "results[0]: 'segmentations' is missing"),
     ([result(STILL, segmentations=[None, {'size': [2, 2], 'counts': [1, 2]}])],
      'entry 1: the runs add up to 3 pixels, but size [2, 2] has 4'),
     ([result(STILL, segmentations=[{'size': [2, 2], 'counts': [6, -2]}])],
@@ -188,7 +189,7 @@ BAD_TRUTHS = [
     ([], 'expected an object'),
     ({'videos': []}, "'categories' is missing"),
     (truth(annotation(1, STILL), annotation(1, STILL)), 'annotation id 1 occurs more than once'),
-    (truth(annotation(1, STILL, areas=['x'])), "annotation 0: 'areas': expected a list of"),
+    (truth(annotation(1, STILL, areas=['x'])), "annotations[0]: 'areas': expected a list of"),
 ]
 
 
