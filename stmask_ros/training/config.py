@@ -85,6 +85,7 @@ class TrainingConfig:
     warm_up: iterations in which the rate rises from a tenth. clip_gradient: largest norm of the
     gradient, None for any. freeze_batch_norm: keep the statistics and factors it starts with.
     frozen_stages: of the backbone, with its stem, that keep the weights they start with.
+    averaged_iterations: about how many the model is a running mean of; 0 for the last one alone.
     precision: of the network's arithmetic; the losses are always float32.
     workers: processes that prepare data, on each device. seed: of everything.
     log_every, checkpoint_every, validate_every: iterations; 0 for never.
@@ -113,6 +114,7 @@ class TrainingConfig:
     clip_gradient: float | None = None
     freeze_batch_norm: bool = True
     frozen_stages: int = 0
+    averaged_iterations: int = 0
     precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
     loss: LossConfig = field(default_factory=LossConfig)
     workers: int = 4
@@ -128,6 +130,10 @@ class TrainingConfig:
         for name in ('batch_size', 'iterations', 'gap'):
             if getattr(self, name) < 1:
                 raise TrainingError(f'{name}: expected 1 or more, got {getattr(self, name)}')
+        if self.averaged_iterations < 0:
+            raise TrainingError(
+                f'averaged_iterations: expected 0 or more, got {self.averaged_iterations}'
+            )
         if not 0 <= self.color_jitter <= 1:
             raise TrainingError(f'color_jitter: expected 0 to 1, got {self.color_jitter}')
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stmask_ros.evaluation.annotations import Annotations
 from stmask_ros.network.checkpoint import Model, ModelDescription
@@ -64,6 +65,7 @@ class Trainer:
         # Convolutions learn fastest in this layout, on the CPU and on GPUs.
         self._step.to(team.device).to(memory_format=torch.channels_last).train()
         self._optimiser = _build_optimiser(config, self.network)
+        self._average = _build_average(config, self.network)
         self._scaler = torch.amp.GradScaler(
             team.device.type, enabled=config.precision == 'float16'
         )
@@ -82,6 +84,15 @@ class Trainer:
     def network(self) -> STMask:
         """The network, in training."""
         return self._step.network
+
+    @property
+    def result(self) -> STMask:
+        """The network that is saved and scored: the running mean of that in training, if any."""
+        if self._average is None:
+            return self.network
+        averaged = self._average.module
+        assert isinstance(averaged, STMask)
+        return averaged
 
     def run(self, iterations: int | None = None) -> None:
         """Train up to an iteration, the configuration's last without one."""
@@ -134,6 +145,8 @@ class Trainer:
         else:
             _LOGGER.warning('iteration %d left out: its gradient is not finite', self.iteration)
         self._scaler.update()
+        if self._average is not None:
+            self._average.update_parameters(self.network)
 
     def _trained(self) -> list[Tensor]:
         return [p for group in self._optimiser.param_groups for p in group['params']]
@@ -153,10 +166,11 @@ class Trainer:
             'seed': self.config.seed,
             'batch_size': self.config.batch_size,
             'network': self.network.state_dict(),
+            'average': None if self._average is None else self._average.state_dict(),
             'optimiser': self._optimiser.state_dict(),
             'scaler': self._scaler.state_dict(),
         })
-        save_model(self.config.out, self.config, self.network, self.iteration)
+        save_model(self.config.out, self.config, self.result, self.iteration)
 
     def _resume(self) -> None:
         path = self.config.out / _CHECKPOINT
@@ -169,6 +183,8 @@ class Trainer:
                 )
         try:
             self.network.load_state_dict(content['network'])
+            if self._average is not None:
+                self._resume_average(content.get('average'))
             self._optimiser.load_state_dict(content['optimiser'])
             self._scaler.load_state_dict(content['scaler'])
             self.iteration = content['iteration']
@@ -177,6 +193,13 @@ class Trainer:
                 f'{path} is of a run with another network: choose another out ({error})'
             ) from error
         _LOGGER.info('going on from iteration %d of %s', self.iteration, path)
+
+    def _resume_average(self, state: Mapping[str, Any] | None) -> None:
+        assert self._average is not None
+        if state is None:  # the run began without one
+            self._average = _build_average(self.config, self.network)
+        else:
+            self._average.load_state_dict(state)
 
     def _validate(self, progress: Progress | None) -> None:
         if self._validation is None or self.config.validation is None:
@@ -193,7 +216,7 @@ class Trainer:
             )
 
     def segmenter(self) -> VideoSegmenter:
-        """Return a segmenter with a copy of the network as it is now."""
+        """Return a segmenter with a copy of the resulting network as it is now."""
         config = self.config
         description = ModelDescription(
             config.name, config.configuration, config.classes, config.out / config.name,
@@ -201,7 +224,7 @@ class Trainer:
         )
         digest = f'{self.iteration:012}'
         return VideoSegmenter(
-            Model(description, self.network, digest), self.team.device, TrackerConfig()
+            Model(description, self.result, digest), self.team.device, TrackerConfig()
         )
 
 
@@ -234,6 +257,13 @@ def _build_step(config: TrainingConfig) -> TrainingStep:
     )
     freeze_stages(network.backbone, config.frozen_stages)
     return TrainingStep(network, loss, config.freeze_batch_norm, config.precision)
+
+
+def _build_average(config: TrainingConfig, network: STMask) -> AveragedModel | None:
+    if config.averaged_iterations == 0:
+        return None
+    update = get_ema_multi_avg_fn(1 - 1 / config.averaged_iterations)
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
 def _build_optimiser(config: TrainingConfig, network: STMask) -> torch.optim.Optimizer:

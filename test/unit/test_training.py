@@ -134,6 +134,31 @@ def test_a_run_writes_its_model_and_tells_how_it_goes(
         assert word in lines[0]
 
 
+def test_the_model_is_a_running_mean(tmp_path: Path) -> None:
+    last = tiny(tmp_path / 'last', checkpoint_every=1, iterations=4)
+    steps = [trained(last, stop) for stop in (1, 2, 3, 4)]
+    config = tiny(tmp_path / 'mean', averaged_iterations=2, iterations=4)
+    # Interrupted, as the mean must go on as well; the first network is the mean's beginning.
+    mean = trained(config, 2, 4)
+    expected = steps[0]
+    for step in steps[1:]:
+        expected = {name: (value + step[name]) / 2 for name, value in expected.items()}
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
+    assert any(not torch.equal(value, steps[-1][name]) for name, value in mean.items())
+
+
+def test_a_run_may_begin_to_average(tmp_path: Path) -> None:
+    third = trained(tiny(tmp_path / 'plain', iterations=4), 3)
+    config = tiny(tmp_path / 'later', iterations=4)
+    trained(config, 2)
+    # Of a mean over this many, nothing moves after its first network, that of iteration 3.
+    mean = trained(replace(config, averaged_iterations=10**9), 4)
+    for name, value in mean.items():
+        torch.testing.assert_close(value, third[name], rtol=0, atol=1e-6)
+
+
 def test_frozen_batch_norm_stays(tmp_path: Path) -> None:
     fresh = STMask(tiny(tmp_path).network_config())
     initialise_for_training(fresh, 0)
