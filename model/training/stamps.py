@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
+from packages import unpack_debian
 from pycocotools import mask as coco_mask
 
 PACKAGE = 'tuxpaint-stamps-default'
@@ -46,7 +46,7 @@ def write_sheets(out: Path) -> None:
 
     Raises CalledProcessError if apt-get has no such package, FileNotFoundError without apt-get.
     """
-    stamps = read_stamps(_unpacked(out) / 'usr/share/tuxpaint/stamps')
+    stamps = read_stamps(unpack_debian(PACKAGE, out) / 'usr/share/tuxpaint/stamps')
     (out / 'stamps').mkdir(exist_ok=True)
     names = sorted({stamp.name for stamp in stamps})
     images: list[dict[str, Any]] = []
@@ -69,15 +69,6 @@ def write_sheets(out: Path) -> None:
     categories = [{'id': number, 'name': name} for number, name in enumerate(names, 1)]
     document = {'images': images, 'annotations': annotations, 'categories': categories}
     (out / 'stamps.json').write_text(json.dumps(document))
-
-
-def _unpacked(out: Path) -> Path:
-    """Return the folder with the package's files; nothing is installed."""
-    if not list(out.glob(f'{PACKAGE}_*.deb')):
-        subprocess.run(['apt-get', 'download', PACKAGE], cwd=out, check=True)
-    archive = next(out.glob(f'{PACKAGE}_*.deb'))
-    subprocess.run(['dpkg-deb', '-x', str(archive), str(out / PACKAGE)], check=True)
-    return out / PACKAGE
 
 
 def read_stamps(root: Path) -> list[Stamp]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import struct
-import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -17,17 +16,14 @@ from PIL import Image
 
 from stmask_ros.evaluation.annotations import load_annotations
 
-PATH = Path(__file__).resolve().parents[2] / 'model' / 'training' / 'pictures.py'
+FOLDER = Path(__file__).resolve().parents[2] / 'model' / 'training'
 
 
 @pytest.fixture(scope='module')
 def pictures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('pictures', PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['pictures'] = module  # for its dataclass
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        return importlib.import_module('pictures')
 
 
 def test_every_outline_can_be_drawn(pictures: ModuleType) -> None:
