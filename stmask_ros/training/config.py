@@ -82,6 +82,7 @@ class TrainingConfig:
     color_jitter: most that a pair's colors change, see `color_jittered`; the released code: 0.
     batch_size: pairs in an iteration, on all devices together. iterations: of the optimiser.
     optimiser: 'sgd' with momentum, or 'adamw'. learning_rate, steps: divided by 10 at each.
+    backbone_rate: factor on the backbone's learning rate, e.g. 0.1 to keep what it knows.
     warm_up: iterations in which the rate rises from a tenth. clip_gradient: largest norm of the
     gradient, None for any. freeze_batch_norm: keep the statistics and factors it starts with.
     frozen_stages: of the backbone, with its stem, that keep the weights they start with.
@@ -107,6 +108,7 @@ class TrainingConfig:
     iterations: int = 160_000
     optimiser: Literal['sgd', 'adamw'] = 'sgd'
     learning_rate: float = 1e-3
+    backbone_rate: float = 1.0
     steps: tuple[int, ...] = (66_000, 133_000)
     warm_up: int = 500
     momentum: float = 0.9
@@ -134,6 +136,8 @@ class TrainingConfig:
             raise TrainingError(
                 f'averaged_iterations: expected 0 or more, got {self.averaged_iterations}'
             )
+        if not self.backbone_rate >= 0:
+            raise TrainingError(f'backbone_rate: expected 0 or more, got {self.backbone_rate}')
         if not 0 <= self.color_jitter <= 1:
             raise TrainingError(f'color_jitter: expected 0 to 1, got {self.color_jitter}')
 

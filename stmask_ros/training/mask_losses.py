@@ -30,9 +30,13 @@ def mask_loss(
     # Scaled up after the sigmoid, as inference does: upsampled logits would learn edges between
     # the cells that inference cannot show.
     soft = _enlarge(_soft_masks(prototypes, coefficients, activation), masks)
-    entropy = F.binary_cross_entropy(soft, masks.to(soft.dtype), reduction='none')
     inside = crop_window(boxes, height, width)
-    return (entropy * inside).sum((1, 2)) / _pixels(boxes, height, width).clamp(min=1)
+    # Logarithms are what this costs: of the few pixels in the windows alone.
+    entropy = F.binary_cross_entropy(
+        soft.masked_select(inside), masks.masked_select(inside).to(soft.dtype), reduction='none',
+    )
+    total = torch.zeros_like(soft).masked_scatter(inside, entropy).sum((1, 2))
+    return total / _pixels(boxes, height, width).clamp(min=1)
 
 
 def enlarged(boxes: Tensor, factor: float) -> Tensor:

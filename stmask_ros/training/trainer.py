@@ -124,8 +124,9 @@ class Trainer:
         config, device = self.config, self.team.device
         torch.manual_seed(hash((config.seed, self.iteration, self.team.worker.rank)))
         factor = rate_factor(self.iteration, config.steps, config.warm_up)
-        for group in self._optimiser.param_groups:
-            group['lr'] = config.learning_rate * factor
+        rates = (config.learning_rate, config.learning_rate * config.backbone_rate)
+        for group, rate in zip(self._optimiser.param_groups, rates, strict=True):
+            group['lr'] = rate * factor
         images = preprocess([example.image for example in batch], self.network.config, device)
         targets = [example.targets.to(device) for example in batch]
         losses: Losses = self._parallel(images, targets)
@@ -267,11 +268,17 @@ def _build_average(config: TrainingConfig, network: STMask) -> AveragedModel | N
 
 
 def _build_optimiser(config: TrainingConfig, network: STMask) -> torch.optim.Optimizer:
-    parameters = [p for p in network.parameters() if p.requires_grad]
+    """Return the optimiser, with two groups of parameters: all others, and the backbone's."""
+    backbone = set(network.backbone.parameters())
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {'params': [p for p in trained if p not in backbone]},
+        {'params': [p for p in trained if p in backbone]},
+    ]
     if config.optimiser == 'adamw':
         return torch.optim.AdamW(
-            parameters, config.learning_rate, weight_decay=config.weight_decay
+            groups, config.learning_rate, weight_decay=config.weight_decay
         )
     return torch.optim.SGD(
-        parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay
+        groups, config.learning_rate, config.momentum, weight_decay=config.weight_decay
     )

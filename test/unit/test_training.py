@@ -189,6 +189,25 @@ def test_frozen_stages_stay(tmp_path: Path) -> None:
         Trainer(tiny(tmp_path, frozen_stages=5), ALONE, [ShapePairs()])
 
 
+def test_the_backbone_may_learn_slower(tmp_path: Path) -> None:
+    fresh = STMask(tiny(tmp_path).network_config())
+    initialise_for_training(fresh, 0)
+    before = {name: value.detach() for name, value in fresh.named_parameters()}
+    moved = []
+    for rate in (1.0, 0.1, 0.0):
+        # The first step of AdamW is as long as its rate, whatever the gradient.
+        config = tiny(tmp_path / str(rate), backbone_rate=rate, weight_decay=0.0)
+        after = trained(config, 1)
+        change = {name: float((after[name] - before[name]).abs().max()) for name in before}
+        moved.append(max(v for name, v in change.items() if name.startswith('backbone.')))
+        assert max(v for n, v in change.items() if not n.startswith('backbone.')) > 0
+    assert moved[0] > 0
+    assert moved[1] == pytest.approx(0.1 * moved[0], rel=0.01)
+    assert moved[2] == 0
+    with pytest.raises(TrainingError, match='backbone_rate: expected 0 or more, got -1'):
+        tiny(tmp_path, backbone_rate=-1.0)
+
+
 def test_half_the_precision(tmp_path: Path) -> None:
     full, mixed = (
         trained(tiny(tmp_path / name, precision=name), 2) for name in ('float32', 'bfloat16')
