@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -22,6 +23,8 @@ SMALLEST_CUTOUT = 2500
 MOST_IN_BACKGROUND = 6
 # Of the object's outline that may lie on the border of its picture: there it is cut off.
 MOST_AT_BORDER = 0.05
+# Of the object that its largest piece has; in others, something else stands before it.
+LEAST_IN_ONE_PIECE = 0.9
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class Library:
         if not cutouts or not backgrounds:
             raise DatasetError(
                 f'{len(cutouts)} cutouts and {len(backgrounds)} backgrounds: expected at least '
-                f'one of each; an object must have {SMALLEST_CUTOUT} pixels and lie within its '
-                f'picture, a background at most {most_in_background} objects'
+                f'one of each; an object must have {SMALLEST_CUTOUT} pixels, within its picture and '
+                f'in one piece, a background at most {most_in_background} objects'
             )
         return cls(tuple(cutouts), tuple(backgrounds))
 
@@ -132,7 +135,11 @@ def _picture(
 
 def _cutouts(picture: AnnotatedFrame) -> Iterator[Cutout]:
     for mask, label in zip(picture.masks, picture.labels.tolist(), strict=True):
-        if mask.sum() < SMALLEST_CUTOUT or _share_at_border(mask) > MOST_AT_BORDER:
+        if (
+            mask.sum() < SMALLEST_CUTOUT
+            or _share_at_border(mask) > MOST_AT_BORDER
+            or _share_of_largest_piece(mask) < LEAST_IN_ONE_PIECE
+        ):
             continue
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         window = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
@@ -143,3 +150,9 @@ def _share_at_border(mask: BoolArray) -> float:
     height, width = mask.any(1).sum(), mask.any(0).sum()
     border = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
     return float(border / (2 * (height + width)))
+
+
+def _share_of_largest_piece(mask: BoolArray) -> float:
+    _, _, pieces, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = pieces[1:, cv2.CC_STAT_AREA]  # the first is what is not in the mask
+    return float(areas.max() / areas.sum())

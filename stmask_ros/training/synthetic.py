@@ -22,6 +22,8 @@ from stmask_ros.training.motion import Course, wander
 BAR_LENGTH = 2.0
 BAR_THICKNESS = (0.01, 0.06)
 NO_LABEL = -1
+# Of a background that fits into the frame: of an upright picture, that would be somebody's knees.
+LEAST_OF_BACKGROUND = 0.5
 
 
 @dataclass(frozen=True)
@@ -166,16 +168,21 @@ class ClipGenerator:
     """Clips without end, each by its number."""
 
     def __init__(self, library: Library, config: ClipConfig | None = None, seed: int = 0) -> None:
-        """seed: other seeds give other clips."""
+        """
+        Take those pictures for backgrounds that have about the frame's shape, or all if none has.
+
+        seed: other seeds give other clips.
+        """
         self.library = library
         self.config = config or ClipConfig()
         self.seed = seed
+        fitting = [b for b in library.backgrounds if self._share(b) >= LEAST_OF_BACKGROUND]
+        self._backgrounds = fitting or library.backgrounds
 
     def clip(self, number: int) -> Clip:
         """Return clip `number` (>= 0) of this seed."""
         rng = np.random.default_rng((self.seed, number))
-        backgrounds = self.library.backgrounds
-        background = backgrounds[rng.integers(len(backgrounds))]
+        background = self._backgrounds[rng.integers(len(self._backgrounds))]
         camera = self._draw_camera(rng)
         count = rng.integers(self.config.objects[0], self.config.objects[1], endpoint=True)
         objects = tuple(self._draw_object(rng) for _ in range(count))
@@ -183,6 +190,11 @@ class ClipGenerator:
             self._draw_bar(rng) for _ in range(rng.integers(*self.config.bars, endpoint=True))
         )
         return Clip(self.config, (self.seed, number), background, objects, bars, camera)
+
+    def _share(self, background: AnnotatedFrame) -> float:
+        height, width = background.image.shape[:2]
+        shape = (width * self.config.height) / (height * self.config.width)
+        return float(min(shape, 1 / shape))
 
     def _draw_camera(self, rng: np.random.Generator) -> Camera:
         frames = self.config.frames

@@ -142,6 +142,29 @@ def test_a_library_needs_whole_objects() -> None:
         Library.of([cut])
 
 
+def test_an_object_behind_another_is_none_to_cut_out() -> None:
+    behind = disc((250, 250, 20))
+    behind.masks[:, :, 76:84] = False
+    beside = disc((20, 250, 250))
+    beside.masks[0, 5:9, 5:9] = True
+    library = Library.of([behind, beside])
+    assert [cutout.mask.shape for cutout in library.cutouts] == [(96, 116)]
+    assert library.backgrounds == (behind, beside)
+
+
+def test_upright_pictures_are_backgrounds_of_upright_clips(library: Library) -> None:
+    lying, = library.backgrounds
+    upright = replace(lying, image=np.zeros((160, 80, 3), np.uint8),
+                      masks=np.zeros((0, 160, 80), np.bool_))
+    both = replace(library, backgrounds=(lying, upright))
+    for size, expected in (((96, 160), lying), ((160, 96), upright)):
+        config = replace(SMALL, height=size[0], width=size[1])
+        generator = ClipGenerator(both, config)
+        assert all(generator.clip(number).background is expected for number in range(20))
+    alone = ClipGenerator(replace(library, backgrounds=(upright,)), SMALL)
+    assert alone.clip(0).background is upright
+
+
 def test_crowded_pictures_are_no_backgrounds() -> None:
     crowd = disc((250, 250, 20))
     crowd = replace(
