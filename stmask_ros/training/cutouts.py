@@ -63,8 +63,8 @@ class Library:
         if not cutouts or not backgrounds:
             raise DatasetError(
                 f'{len(cutouts)} cutouts and {len(backgrounds)} backgrounds: expected at least '
-                f'one of each; an object must have {SMALLEST_CUTOUT} pixels, within its picture and '
-                f'in one piece, a background at most {most_in_background} objects'
+                f'one of each; an object must have {SMALLEST_CUTOUT} pixels, in one piece, within '
+                f'its picture, a background at most {most_in_background} objects'
             )
         return cls(tuple(cutouts), tuple(backgrounds))
 
