@@ -58,7 +58,8 @@ class LossConfig:
     weights: of the terms. matching: see MatchingRules. negatives_per_positive: background
     anchors that count in the classification, the hardest of the batch. max_masks: positives of
     an image whose masks are compared, drawn by PyTorch's generator where there are more; None
-    for all. variances, mask_activation: see STMaskConfig.
+    for all. dice: how many times the Dice loss is added to the cross-entropy of each mask.
+    variances, mask_activation: see STMaskConfig.
     reference_behaviour: compute what the released code does. Then matching is
     classification-aware; all masks are compared; the weights of the classification are in another
     order than its losses; the centerness pulls at the boxes; a mask is cropped before it is
@@ -70,9 +71,17 @@ class LossConfig:
     matching: MatchingRules = field(default_factory=MatchingRules)
     negatives_per_positive: int = 3
     max_masks: int | None = 100
+    dice: float = 0.0
     variances: tuple[float, float] = RELEASED_VARIANCES
     mask_activation: Literal['tanh', 'none'] = 'tanh'
     reference_behaviour: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative dice, or one that the released code does not have."""
+        if not self.dice >= 0:
+            raise ValueError(f'dice: expected 0 or more, got {self.dice}')
+        if self.dice and self.reference_behaviour:
+            raise ValueError(f'dice: expected 0 with reference_behaviour, got {self.dice}')
 
     @property
     def rules(self) -> MatchingRules:

@@ -153,7 +153,7 @@ def masks_loss(
             predictions.prototypes[frame],
             predictions.mask_coefficients[frame, positives.anchors[drawn]],
             windows[drawn], target.masks[positives.objects[drawn]], config.mask_activation,
-            config.reference_behaviour,
+            config.reference_behaviour, config.dice,
         )
         loss = loss + (positives.weights[drawn] * each).sum() * (len(rows) / max(len(drawn), 1))
     return loss

@@ -15,12 +15,14 @@ from stmask_ros.tracking.masks import assemble, crop_window
 def mask_loss(
     prototypes: Tensor, coefficients: Tensor, boxes: Tensor, masks: Tensor,
     activation: Literal['tanh', 'none'] = 'tanh', reference_behaviour: bool = False,
+    dice: float = 0.0,
 ) -> Tensor:
     """
     Return the binary cross-entropy of each mask in its window, per pixel of its box, [N].
 
     prototypes: [h, w, P], of one image. coefficients: [N, P], before their activation.
     boxes: [N, 4], corners as fractions of the padded input. masks: [N, H, W], bool.
+    dice: this many times the Dice loss in the window is added, but to the released behaviour.
     """
     if len(boxes) == 0:
         return coefficients.sum(1)
@@ -36,7 +38,10 @@ def mask_loss(
         soft.masked_select(inside), masks.masked_select(inside).to(soft.dtype), reduction='none',
     )
     total = torch.zeros_like(soft).masked_scatter(inside, entropy).sum((1, 2))
-    return total / _pixels(boxes, height, width).clamp(min=1)
+    loss = total / _pixels(boxes, height, width).clamp(min=1)
+    if dice:
+        loss = loss + dice * _dice_loss(soft * inside, masks & inside)
+    return loss
 
 
 def enlarged(boxes: Tensor, factor: float) -> Tensor:
@@ -54,6 +59,14 @@ def _released_loss(
     soft = _enlarge(assemble(prototypes, coefficients, boxes, activation), masks)
     entropy = F.binary_cross_entropy(soft, masks.to(soft.dtype), reduction='none')
     return entropy.sum((1, 2)) / _pixels(boxes, *masks.shape[1:])
+
+
+def _dice_loss(soft: Tensor, masks: Tensor) -> Tensor:
+    """Return 0 for soft masks [N, H, W] equal to the masks, up to 1 for others (V-Net, 3)."""
+    overlap = (soft * masks).sum((1, 2))
+    areas = soft.square().sum((1, 2)) + masks.sum((1, 2))
+    # A pixel more in both: of an empty mask, a few stray pixels cost little.
+    return 1 - (2 * overlap + 1) / (areas + 1)
 
 
 def _soft_masks(

@@ -219,7 +219,36 @@ def test_the_mask_term_outside_its_window() -> None:
     assert mask_loss(*arguments, reference_behaviour=True).item() > 50
 
 
-def test_gradients_match_finite_differences() -> None:
+def test_the_dice_loss_of_a_mask_by_hand() -> None:
+    box = torch.tensor([[0.25, 0.25, 0.75, 0.75]])
+    mask = torch.zeros(1, 32, 32, dtype=torch.bool)
+    mask[:, :16] = True  # the upper half of the window, and what is outside of it
+
+    def dice(prototypes: Tensor) -> float:
+        arguments = (prototypes, torch.tensor([[9.0]]), box, mask)
+        added = mask_loss(*arguments, dice=1) - mask_loss(*arguments)
+        assert (mask_loss(*arguments, dice=3) - mask_loss(*arguments)).item() == pytest.approx(
+            3 * added.item(), abs=1e-5
+        )
+        return added.item()
+
+    window, seen = 18 * 18, 9 * 18  # a pixel more on each side
+    even = torch.zeros(32, 32, 1)
+    assert dice(even) == pytest.approx(1 - (2 * seen / 2 + 1) / (window / 4 + seen + 1))
+    exact = torch.where(mask[0, ..., None], 20.0, -20.0)
+    assert dice(exact) == pytest.approx(0, abs=1e-5)
+    assert dice(-exact) == pytest.approx(1 - 1 / (window + 1), abs=1e-5)
+
+
+def test_the_released_code_has_no_dice_loss() -> None:
+    with pytest.raises(ValueError, match=r'dice: expected 0 with reference_behaviour, got 1\.0'):
+        LossConfig(dice=1.0, reference_behaviour=True)
+    with pytest.raises(ValueError, match='dice: expected 0 or more, got nan'):
+        LossConfig(dice=float('nan'))
+
+
+@pytest.mark.parametrize('dice', [0.0, 2.0])
+def test_gradients_match_finite_differences(dice: float) -> None:
     torch.manual_seed(0)
     anchors = priors(((2, 2),), ((1.0, 1.0), (1.0, 1.5)), torch.device('cpu')).double()
     target = [
@@ -234,7 +263,8 @@ def test_gradients_match_finite_differences() -> None:
             *parts[:6], anchors,
             lambda boxes, pairs: (parts[6].expand(len(boxes), 4), parts[7].expand(len(boxes), 2)),
         )
-        return torch.stack(list(multibox_loss(outputs, target).terms().values()))
+        losses = multibox_loss(outputs, target, LossConfig(dice=dice))
+        return torch.stack(list(losses.terms().values()))
 
     parts = [torch.randn(shape, dtype=torch.float64) * 0.3 for shape in shapes]
     assert all(term > 0 for term in terms(*parts))
