@@ -62,7 +62,7 @@ def _released_loss(
 
 
 def _dice_loss(soft: Tensor, masks: Tensor) -> Tensor:
-    """Return 0 for soft masks [N, H, W] equal to the masks, up to 1 for others (V-Net, 3)."""
+    """Return 0 for soft masks [N, H, W] equal to the masks, up to 1, [N] (V-Net, section 3)."""
     overlap = (soft * masks).sum((1, 2))
     areas = soft.square().sum((1, 2)) + masks.sum((1, 2))
     # A pixel more in both: of an empty mask, a few stray pixels cost little.
