@@ -57,9 +57,9 @@ class LossConfig:
 
     weights: of the terms. matching: see MatchingRules. negatives_per_positive: background
     anchors that count in the classification, the hardest of the batch. max_masks: positives of
-    an image whose masks are compared, drawn by PyTorch's generator where there are more; None
-    for all. dice: how many times the Dice loss is added to the cross-entropy of each mask.
-    variances, mask_activation: see STMaskConfig.
+    an image whose masks are compared, and of a pair that temporal fusion carries, drawn by
+    PyTorch's generator where there are more; None for all. dice: how many times the Dice loss is
+    added to the cross-entropy of each mask. variances, mask_activation: see STMaskConfig.
     reference_behaviour: compute what the released code does. Then matching is
     classification-aware; all masks are compared; the weights of the classification are in another
     order than its losses; the centerness pulls at the boxes; a mask is cropped before it is

@@ -12,7 +12,7 @@ from torchvision.ops import distance_box_iou_loss
 
 from stmask_ros.network.boxes import decode
 from stmask_ros.training.loss_inputs import DensePredictions, LossConfig, LossWeights
-from stmask_ros.training.mask_losses import enlarged, mask_loss
+from stmask_ros.training.mask_losses import draw, enlarged, mask_loss
 from stmask_ros.training.targets import FrameTargets, Positives, assign
 from stmask_ros.training.temporal_losses import shift_losses
 
@@ -148,7 +148,7 @@ def masks_loss(
     loss = predictions.prototypes.sum() * 0
     for frame, target in enumerate(targets):
         rows = (positives.frames == frame).nonzero().squeeze(1)
-        drawn = _draw(rows, None if config.reference_behaviour else config.max_masks)
+        drawn = draw(rows, config)
         each = mask_loss(
             predictions.prototypes[frame],
             predictions.mask_coefficients[frame, positives.anchors[drawn]],
@@ -157,12 +157,6 @@ def masks_loss(
         )
         loss = loss + (positives.weights[drawn] * each).sum() * (len(rows) / max(len(drawn), 1))
     return loss
-
-
-def _draw(rows: Tensor, most: int | None) -> Tensor:
-    if most is None or len(rows) <= most:
-        return rows
-    return rows[torch.randperm(len(rows))[:most].to(rows.device)]
 
 
 def identities(positives: Positives, reference_behaviour: bool = False) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stmask_ros.network.boxes import center_size
 from stmask_ros.tracking.masks import assemble, crop_window
+from stmask_ros.training.loss_inputs import LossConfig
 
 
 def mask_loss(
@@ -42,6 +43,13 @@ def mask_loss(
     if dice:
         loss = loss + dice * _dice_loss(soft * inside, masks & inside)
     return loss
+
+
+def draw(rows: Tensor, config: LossConfig) -> Tensor:
+    """Return the rows, int64 [N], or as many of them by chance as masks are to be compared."""
+    if config.reference_behaviour or config.max_masks is None or len(rows) <= config.max_masks:
+        return rows
+    return rows[torch.randperm(len(rows))[:config.max_masks].to(rows.device)]
 
 
 def enlarged(boxes: Tensor, factor: float) -> Tensor:

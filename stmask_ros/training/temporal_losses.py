@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stmask_ros.network.boxes import center_size, encode
 from stmask_ros.training.loss_inputs import DensePredictions, LossConfig
-from stmask_ros.training.mask_losses import mask_loss
+from stmask_ros.training.mask_losses import draw, mask_loss
 from stmask_ros.training.targets import FrameTargets, Positives
 
 
@@ -27,7 +27,7 @@ def shift_losses(
     """
     if predictions.propagate is None:
         return boxes.new_zeros(()), boxes.new_zeros(())
-    rows, successors = _successors(positives, targets)
+    rows, successors = _successors(positives, targets, config)
     pair = positives.frames[rows] // 2
     box_deltas, coefficient_deltas = predictions.propagate(boxes[rows], pair)
     coefficients = predictions.mask_coefficients[positives.frames[rows], positives.anchors[rows]]
@@ -51,14 +51,15 @@ def shift_losses(
 
 
 def _successors(
-    positives: Positives, targets: Sequence[FrameTargets]
+    positives: Positives, targets: Sequence[FrameTargets], config: LossConfig
 ) -> tuple[Tensor, Tensor]:
-    """Return the positives of first images whose object is in the second, and its row there."""
+    """Return positives of first images whose object is in the second, and its row there."""
     rows, successors = [], []
     for frame in range(0, len(targets) - 1, 2):
         here = (positives.frames == frame).nonzero().squeeze(1)
         same = positives.ids[here, None] == targets[frame + 1].ids
         found, row = same.nonzero(as_tuple=True)
-        rows.append(here[found])
-        successors.append(row)
+        drawn = draw(torch.arange(len(found), device=found.device), config)
+        rows.append(here[found[drawn]])
+        successors.append(row[drawn])
     return torch.cat(rows), torch.cat(successors)

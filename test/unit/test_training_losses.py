@@ -163,6 +163,28 @@ def test_box_and_center_terms_of_one_anchor_by_hand() -> None:
     assert losses.box_shift.item() == losses.mask_shift.item() == 0
 
 
+@pytest.mark.parametrize('reference_behaviour', [False, True])
+def test_temporal_fusion_carries_no_more_masks_than_are_compared(
+    predictions: DensePredictions, reference_behaviour: bool
+) -> None:
+    carried: list[list[int]] = []
+
+    def propagate(boxes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        carried.append(pairs.bincount(minlength=2).tolist())
+        return torch.zeros(len(boxes), 4), torch.zeros(len(boxes), 32)
+
+    def carry(max_masks: int | None) -> list[int]:
+        multibox_loss(
+            replace(predictions, propagate=propagate), TARGETS,
+            LossConfig(max_masks=max_masks, reference_behaviour=reference_behaviour),
+        )
+        return carried[-1]
+
+    all_of_them = carry(None)
+    assert min(all_of_them) > 3
+    assert carry(3) == (all_of_them if reference_behaviour else [3, 3])
+
+
 def test_the_hardest_background_counts_and_the_neutral_does_not() -> None:
     logits = torch.tensor([[[0.0, 2.0], [0.0, 1.0], [0.0, 3.0], [0.0, -1.0], [0.0, 9.0]]])
     labels = torch.tensor([[0, 1, 0, 0, -1]])
