@@ -46,7 +46,7 @@ def mask_loss(
 
 
 def draw(rows: Tensor, config: LossConfig) -> Tensor:
-    """Return the rows, int64 [N], or as many of them by chance as masks are to be compared."""
+    """Return the rows [N, ...], or as many by chance as masks are compared, [<= N, ...]."""
     if config.reference_behaviour or config.max_masks is None or len(rows) <= config.max_masks:
         return rows
     return rows[torch.randperm(len(rows))[:config.max_masks].to(rows.device)]

@@ -58,8 +58,7 @@ def _successors(
     for frame in range(0, len(targets) - 1, 2):
         here = (positives.frames == frame).nonzero().squeeze(1)
         same = positives.ids[here, None] == targets[frame + 1].ids
-        found, row = same.nonzero(as_tuple=True)
-        drawn = draw(torch.arange(len(found), device=found.device), config)
-        rows.append(here[found[drawn]])
-        successors.append(row[drawn])
+        found, row = draw(same.nonzero(), config).unbind(1)
+        rows.append(here[found])
+        successors.append(row)
     return torch.cat(rows), torch.cat(successors)
