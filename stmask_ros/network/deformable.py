@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+# Cells whose samples are taken and multiplied at a time on a CPU: they stay in its cache.
+CELLS_AT_A_TIME = 1024
+
 
 def deformable_convolution(
     x: Tensor,
@@ -42,7 +45,7 @@ def _gather_and_multiply(
     modulation: Tensor | None,
 ) -> Tensor:
     # A bilinear sample is a weighted sum of four rows of the [cells, C] map: an embedding bag,
-    # whose kernel is vectorised over C. The convolution is then one matrix product.
+    # whose kernel is vectorised over C. The convolution is then a matrix product.
     batch, channels, height, width = x.shape
     out_channels, _, kernel_height, kernel_width = weight.shape
     out_height, out_width = offset.shape[-2:]
@@ -58,14 +61,23 @@ def _gather_and_multiply(
     table = x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
     first = torch.arange(batch, device=x.device, dtype=index.dtype) * (height * width)
     index += first.view(batch, 1, 1, 1, 1)
-    samples = F.embedding_bag(
-        index.view(-1, 4), table, mode='sum',
-        per_sample_weights=corner_weight.view(-1, 4).to(x.dtype),
-    )
-    kernel = weight.permute(2, 3, 1, 0).reshape(taps * channels, out_channels)
-    samples = samples.view(-1, taps * channels)
-    out = samples @ kernel if bias is None else torch.addmm(bias, samples, kernel)
+    corners = (index.view(-1, taps * 4), corner_weight.to(x.dtype).view(-1, taps * 4))
+    kernel = weight.permute(0, 2, 3, 1).flatten(1)
+    cells = batch * out_height * out_width
+    at_a_time = CELLS_AT_A_TIME if x.device.type == 'cpu' else cells
+    out = torch.cat([
+        F.linear(_sample(table, *some), kernel, bias)
+        for some in zip(*(each.split(at_a_time) for each in corners), strict=True)
+    ])
     return out.view(batch, out_height, out_width, out_channels).permute(0, 3, 1, 2)
+
+
+def _sample(table: Tensor, index: Tensor, corner_weight: Tensor) -> Tensor:
+    # [N, taps * 4] rows of the table [cells, C] and their weights -> [N, taps * C]
+    samples = F.embedding_bag(
+        index.view(-1, 4), table, mode='sum', per_sample_weights=corner_weight.view(-1, 4)
+    )
+    return samples.view(len(index), -1)
 
 
 def _corners(

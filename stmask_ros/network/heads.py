@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stmask_ros.network.calibration import CalibratedConv
 from stmask_ros.network.config import Calibration, STMaskConfig
-from stmask_ros.network.sparse import cells_of, convolve, table_of, tower_at, window
+from stmask_ros.network.sparse import Table, cells_of, convolve, tower_at, window
 
 
 class HeadOutput(NamedTuple):
@@ -82,20 +82,24 @@ class PredictionHead(nn.Module):
 
     def _level(self, feature: Tensor) -> tuple[Tensor, ...]:
         x: Tensor = self.upfeature(feature)
-        box_tower = self.bbox_extra(x)
-        deltas = [layer(box_tower) for layer in self.bbox_layer]
-        boxes = _by_anchor(deltas)
+        deltas, centerness = self._boxes_and_centerness(self.bbox_extra(x))
         logits = _by_anchor(_apply(self.conf_layer, self.conf_extra(x), deltas))
-        return boxes, self._centerness(box_tower, boxes), logits, x
+        return _by_anchor(deltas), centerness, logits, x
 
-    def _centerness(self, box_tower: Tensor, boxes: Tensor) -> Tensor:
+    def _boxes_and_centerness(self, tower: Tensor) -> tuple[list[Tensor], Tensor]:
         if self.centerness_layer is None:
-            return torch.ones_like(boxes[..., 0])
-        maps = [layer(box_tower).tanh() for layer in self.centerness_layer]
+            deltas = [layer(tower) for layer in self.bbox_layer]
+            return deltas, torch.ones_like(_by_anchor(deltas)[..., 0])
+        pairs = [
+            _together(layers, tower)
+            for layers in zip(self.bbox_layer, self.centerness_layer, strict=True)
+        ]
+        deltas = [pair[0] for pair in pairs]
+        maps = [pair[1].tanh() for pair in pairs]
         if self.centerness_order == 'legacy':
             # The released code strings the kernels' maps together instead of interleaving them.
-            return torch.cat([m.flatten(1) for m in maps], 1)
-        return _by_anchor(maps).squeeze(-1)
+            return deltas, torch.cat([m.flatten(1) for m in maps], 1)
+        return deltas, _by_anchor(maps).squeeze(-1)
 
     def instances(self, output: HeadOutput) -> InstanceOutput:
         """Return mask coefficients and embeddings of all anchors [B, A, ...]."""
@@ -142,9 +146,9 @@ class PredictionHead(nn.Module):
             window(at[rows], cells.width, (layer.weight.shape[2], layer.weight.shape[3])).flatten()
             for layer, rows in zip(plain, chosen, strict=True)
         ]
-        table = table_of([u[0] for u in output.upfeatures])
+        table = Table.of([u[0] for u in output.upfeatures], cells)
         table = tower_at(tower, table, torch.cat(seen), cells)
-        values = table.new_empty(len(anchors), plain[0].out_channels)
+        values = table.values.new_empty(len(anchors), plain[0].out_channels)
         for layer, rows in zip(plain, chosen, strict=True):
             values[rows] = convolve(table, at[rows], cells, layer)
         return values
@@ -155,6 +159,16 @@ def _apply(layers: nn.ModuleList, tower: Tensor, deltas: Sequence[Tensor]) -> li
         layer(tower, delta) if isinstance(layer, CalibratedConv) else layer(tower)
         for layer, delta in zip(layers, deltas, strict=True)
     ]
+
+
+def _together(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+    # What each of several convolutions of one kernel makes of x, as one: the few channels of each
+    # would cost as much as those of all.
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    weight = torch.cat([layer.weight for layer in convolutions])
+    bias = torch.cat([layer.bias for layer in convolutions if layer.bias is not None])
+    maps = F.conv2d(x, weight, bias, padding='same')
+    return list(maps.split([layer.out_channels for layer in convolutions], 1))
 
 
 def _by_anchor(maps: Sequence[Tensor]) -> Tensor:

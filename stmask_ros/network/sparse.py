@@ -37,11 +37,28 @@ def cells_of(level_sizes: tuple[tuple[int, int], ...], device: torch.device) -> 
     return Cells(width.to(device), flat.to(device), flat.nonzero().squeeze(1).to(device))
 
 
-def table_of(levels: Sequence[Tensor]) -> Tensor:
-    """Return maps [C, H, W] of the levels as one table [M, C] in the order of Cells."""
-    return torch.cat([
-        F.pad(level, (MARGIN,) * 4).permute(1, 2, 0).reshape(-1, len(level)) for level in levels
-    ])
+class Table(NamedTuple):
+    """
+    Features of some cells; those of all others are zero.
+
+    values: [1 + N, C], the first row all zeros. rows: int64 [M], of each of Cells.
+    """
+
+    values: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(cls, levels: Sequence[Tensor], cells: Cells) -> Table:
+        """Return the table of maps [C, H, W] of all levels."""
+        features = torch.cat([level.permute(1, 2, 0).flatten(0, 1) for level in levels])
+        return cls.at(features, cells.anchor_cells, cells)
+
+    @classmethod
+    def at(cls, features: Tensor, at: Tensor, cells: Cells) -> Table:
+        """Return the table of features [N, C] at the cells [N]."""
+        rows = torch.zeros_like(cells.width)
+        rows[at] = torch.arange(1, len(at) + 1, device=at.device)
+        return cls(torch.cat((features.new_zeros(1, features.shape[1]), features)), rows)
 
 
 def window(at: Tensor, width: Tensor, kernel: tuple[int, int]) -> Tensor:
@@ -52,30 +69,27 @@ def window(at: Tensor, width: Tensor, kernel: tuple[int, int]) -> Tensor:
     return at[:, None] + row * width[at, None] + column
 
 
-def convolve(table: Tensor, at: Tensor, cells: Cells, layer: nn.Conv2d) -> Tensor:
-    """Return the convolution [N, out] of the table [M, C] at the cells [N], stride 1."""
+def convolve(table: Table, at: Tensor, cells: Cells, layer: nn.Conv2d) -> Tensor:
+    """Return the convolution [N, out] of the table at the cells [N], stride 1."""
     height, width = layer.weight.shape[2:]
-    seen = table[window(at, cells.width, (height, width))].flatten(1)
+    seen = table.values[table.rows[window(at, cells.width, (height, width))]].flatten(1)
     kernel = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
     assert layer.bias is not None
     return torch.addmm(layer.bias, seen, kernel)
 
 
-def tower_at(
-    tower: nn.Sequential, table: Tensor, at: Tensor, cells: Cells
-) -> Tensor:
+def tower_at(tower: nn.Sequential, table: Table, at: Tensor, cells: Cells) -> Table:
     """
-    Return a table [M, C] of a tower's output that holds at the cells [N], and is 0 elsewhere.
+    Return a table of a tower's output that holds at the cells [N].
 
-    tower: convolutions 3x3 of stride 1, each followed by a ReLU. table: its input, [M, C].
+    tower: convolutions 3x3 of stride 1, each followed by a ReLU. table: its input.
     """
     layers = [layer for layer in tower if isinstance(layer, nn.Conv2d)]
     needed = [_unique(at, cells)]
     for _ in layers[1:]:
         needed.insert(0, _unique(window(needed[0], cells.width, (3, 3)), cells))
     for layer, here in zip(layers, needed, strict=True):
-        values = F.relu(convolve(table, here, cells, layer))
-        table = values.new_zeros(len(table), values.shape[1]).index_copy_(0, here, values)
+        table = Table.at(F.relu(convolve(table, here, cells, layer)), here, cells)
     return table
 
 

@@ -41,12 +41,13 @@ class WinogradConv2d(nn.Module):
         """[B, C, H, W] -> [B, out, H, W], channels last."""
         batch, _, height, width = x.shape
         rows, columns = -(-height // 4), -(-width // 4)
-        padded = F.pad(x, (1, 4 * columns + 1 - width, 1, 4 * rows + 1 - height))
-        padded = padded.permute(0, 2, 3, 1)
         out = x.new_empty(batch, 4 * rows, 4 * columns, self.weight.shape[2])
         for row in range(0, 4 * rows, 4 * TILE_ROWS):
             stop = min(row + 4 * TILE_ROWS, 4 * rows)
-            self._convolve(padded[:, row:stop + 2], out[:, row:stop])
+            first, last = max(row - 1, 0), min(stop + 1, height)
+            around = (1, 4 * columns + 1 - width, first - row + 1, stop + 1 - last)
+            padded = F.pad(x[:, :, first:last], around).permute(0, 2, 3, 1)
+            self._convolve(padded, out[:, row:stop])
         return out[:, :height, :width].permute(0, 3, 1, 2)
 
     def _convolve(self, x: Tensor, out: Tensor) -> None:

@@ -33,7 +33,7 @@ def assemble(
         coefficients = coefficients.tanh()
     masks = (coefficients @ prototypes.flatten(-3, -2).mT).sigmoid()
     masks = masks.view(*masks.shape[:-1], height, width)
-    return masks * crop_window(boxes, height, width)
+    return torch.where(crop_window(boxes, height, width), masks, 0)
 
 
 def crop_window(boxes: Tensor, height: int, width: int) -> Tensor:
