@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -37,10 +37,10 @@ class PlainNetwork(STMask):
 
 @contextmanager
 def _torchvisions() -> Iterator[None]:
-    # In both modules that use the name.
+    # Where they are used.
     with (
         patch.object(deformable, 'deformable_convolution', _torchvision),
-        patch.object(calibration, 'deformable_convolution', _torchvision),
+        patch.object(calibration, 'deformable_convolution_of_levels', _torchvision_of_levels),
     ):
         yield
 
@@ -51,6 +51,16 @@ def _torchvision(
 ) -> Tensor:
     out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
     return out
+
+
+def _torchvision_of_levels(
+    levels: Sequence[Tensor], offset: Tensor, weight: Tensor, padding: tuple[int, int]
+) -> list[Tensor]:
+    sizes = [(level.shape[2], level.shape[3]) for level in levels]
+    return [
+        _torchvision(level, part, weight, padding=padding)
+        for level, part in zip(levels, deformable.by_level(offset, sizes), strict=True)
+    ]
 
 
 def plain_segmenter(model: Model, device: torch.device, tracker: TrackerConfig) -> VideoSegmenter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmask_ros.network.boxes import RELEASED_VARIANCES
-from stmask_ros.network.deformable import deformable_convolution
+from stmask_ros.network.deformable import by_cell, deformable_convolution_of_levels
 
 
 def aligned_offsets(
@@ -19,20 +20,18 @@ def aligned_offsets(
     """
     Return the offsets that move a kernel's grid onto the regressed box (equations 6 to 8).
 
-    box_deltas: [B, 4, H, W], (dx, dy, dw, dh) with the variances still in.
-    Returns [B, 2 * taps, H, W], (dy, dx) interleaved per tap [cells].
+    box_deltas: [B, N, 4], (dx, dy, dw, dh) with the variances still in.
+    Returns [B, N, 2 * taps], (dy, dx) interleaved per tap [cells].
     """
     height, width = kernel
-    dx, dy, dw, dh = box_deltas.unbind(1)
+    dx, dy, dw, dh = box_deltas.split(1, 2)
     center, size = variances
     shift_x, shift_y = center * dx * width, center * dy * height
     grow_x, grow_y = (size * dw).exp() - 1, (size * dh).exp() - 1
     tap = torch.arange(height * width, device=box_deltas.device)
-    row = (tap // width - height // 2).view(1, -1, 1, 1)
-    column = (tap % width - width // 2).view(1, -1, 1, 1)
-    offset_y = shift_y.unsqueeze(1) + grow_y.unsqueeze(1) * row
-    offset_x = shift_x.unsqueeze(1) + grow_x.unsqueeze(1) * column
-    return torch.stack((offset_y, offset_x), 2).flatten(1, 2)
+    offset_y = shift_y + grow_y * (tap // width - height // 2)
+    offset_x = shift_x + grow_x * (tap % width - width // 2)
+    return torch.stack((offset_y, offset_x), 3).flatten(2)
 
 
 class CalibratedConv(nn.Module):
@@ -63,13 +62,16 @@ class CalibratedConv(nn.Module):
         if layers == 'two':
             self.conv = nn.Conv2d(channels, out, kernel, padding=self.padding)
 
-    def forward(self, x: Tensor, box_deltas: Tensor) -> Tensor:
-        """[B, channels, H, W] and [B, 4, H, W] -> [B, out, H, W]."""
+    def forward(self, levels: Sequence[Tensor], box_deltas: Tensor) -> Tensor:
+        """[B, channels, H, W] each, and [B, cells of all, 4] -> [B, cells of all, out]."""
         box_deltas = box_deltas.detach()
         if self.conv_offset is not None:
-            offset = self.conv_offset(box_deltas)
+            offset = F.linear(box_deltas, self.conv_offset.weight.flatten(1))
         else:
             offset = aligned_offsets(box_deltas, self.kernel, self.variances)
         weight = self.conv_adaption.weight
-        adapted = F.relu(deformable_convolution(x, offset, weight, padding=self.padding))
-        return adapted if self.conv is None else self.conv(adapted)
+        adapted = [
+            F.relu(level)
+            for level in deformable_convolution_of_levels(levels, offset, weight, self.padding)
+        ]
+        return by_cell(adapted if self.conv is None else [self.conv(level) for level in adapted])

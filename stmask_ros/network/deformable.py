@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +14,8 @@ from torchvision.ops import deform_conv2d
 # Cells whose samples are taken and multiplied at a time on a CPU: they stay in its cache.
 CELLS_AT_A_TIME = 1024
 
+Size = tuple[int, int]
+
 
 def deformable_convolution(
     x: Tensor,
@@ -17,7 +23,7 @@ def deformable_convolution(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int = 1,
-    padding: tuple[int, int] = (0, 0),
+    padding: Size = (0, 0),
     modulation: Tensor | None = None,
 ) -> Tensor:
     """
@@ -28,80 +34,157 @@ def deformable_convolution(
     modulation: [B, taps, H', W'] factors of the taps, or None.
     Returns [B, out, H', W'].
     """
-    # torchvision computes positions in the precision of x: too coarse in a half.
-    if x.is_cuda and x.dtype == torch.float32:
+    if _has_a_kernel(x):
         out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
         return out
-    return _gather_and_multiply(x, offset, weight, bias, stride, padding, modulation)
+    size = (offset.shape[2], offset.shape[3])
+    factor = None if modulation is None else by_cell([modulation])
+    (out,) = _gather_and_multiply(
+        [x], [size], by_cell([offset]), weight, bias, stride, padding, factor
+    )
+    return out
+
+
+def deformable_convolution_of_levels(
+    levels: Sequence[Tensor], offset: Tensor, weight: Tensor, padding: Size
+) -> list[Tensor]:
+    """
+    Convolve several maps [B, C, H, W] at displaced taps, each into one of its own size.
+
+    offset: [B, cells of all maps, 2 * taps], see by_cell; else as in deformable_convolution,
+    whose values these are: all of a pyramid's levels at once, since small ones cost a call each.
+    """
+    sizes = [(level.shape[2], level.shape[3]) for level in levels]
+    if _has_a_kernel(levels[0]):
+        return [
+            deform_conv2d(level, part, weight, padding=padding)
+            for level, part in zip(levels, by_level(offset, sizes), strict=True)
+        ]
+    return _gather_and_multiply(levels, sizes, offset, weight, None, 1, padding, None)
+
+
+def by_cell(levels: Sequence[Tensor]) -> Tensor:
+    """Return the cells [B, N, C] of maps [B, C, H, W], level by level and row by row."""
+    cells = [level.permute(0, 2, 3, 1).flatten(1, 2) for level in levels]
+    return cells[0] if len(cells) == 1 else torch.cat(cells, 1)
+
+
+def by_level(cells: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+    """Return the maps [B, C, H, W], of these (height, width), that cells [B, N, C] are of."""
+    parts = cells.split([height * width for height, width in sizes], 1)
+    return [
+        part.unflatten(1, size).permute(0, 3, 1, 2)
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+
+
+def _has_a_kernel(x: Tensor) -> bool:
+    # torchvision computes positions in the precision of x: too coarse in a half.
+    return x.is_cuda and x.dtype == torch.float32
+
+
+class Taps(NamedTuple):
+    """
+    Where the taps of N cells are before they are displaced, and on maps of which size.
+
+    y, x: [N, taps]. height, width: [N, 1], of the map. first: int32 [N, 1], its first cell of all.
+    """
+
+    y: Tensor
+    x: Tensor
+    height: Tensor
+    width: Tensor
+    first: Tensor
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve training as well
+def taps_of(
+    shapes: tuple[Size, ...], sizes: tuple[Size, ...], kernel: Size, stride: int, padding: Size,
+    device: torch.device,
+) -> Taps:
+    """Return the taps of a convolution of maps of these shapes into maps of these sizes."""
+    tap = torch.arange(kernel[0] * kernel[1])
+    ys, xs, own, first = [], [], [], 0
+    for (height, width), (rows, columns) in zip(shapes, sizes, strict=True):
+        row = torch.arange(rows).repeat_interleave(columns)[:, None]
+        column = torch.arange(columns).repeat(rows)[:, None]
+        ys.append(row * stride - padding[0] + tap // kernel[1])
+        xs.append(column * stride - padding[1] + tap % kernel[1])
+        own.append(torch.tensor((height, width, first)).expand(rows * columns, 3))
+        first += height * width
+    y, x, known = (torch.cat(parts).float().to(device) for parts in (ys, xs, own))
+    return Taps(y, x, known[:, :1], known[:, 1:2], known[:, 2:].int())
 
 
 def _gather_and_multiply(
-    x: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: tuple[int, int],
-    modulation: Tensor | None,
-) -> Tensor:
-    # A bilinear sample is a weighted sum of four rows of the [cells, C] map: an embedding bag,
+    maps: Sequence[Tensor], sizes: Sequence[Size], offset: Tensor, weight: Tensor,
+    bias: Tensor | None, stride: int, padding: Size, modulation: Tensor | None,
+) -> list[Tensor]:
+    # offset: [B, N, 2 * taps], modulation: [B, N, taps] -> maps of these sizes.
+    # A bilinear sample is a weighted sum of four rows of the [cells, C] maps: an embedding bag,
     # whose kernel is vectorised over C. The convolution is then a matrix product.
-    batch, channels, height, width = x.shape
-    out_channels, _, kernel_height, kernel_width = weight.shape
-    out_height, out_width = offset.shape[-2:]
-    taps = kernel_height * kernel_width
-    tap = torch.arange(taps, device=x.device)
-    row = torch.arange(out_height, device=x.device) * stride - padding[0]
-    column = torch.arange(out_width, device=x.device) * stride - padding[1]
-    offset = offset.float().view(batch, taps, 2, out_height, out_width).permute(0, 3, 4, 1, 2)
-    y = offset[..., 0] + (row[:, None, None] + tap // kernel_width)
-    x_position = offset[..., 1] + (column[:, None] + tap % kernel_width)
-    factor = None if modulation is None else modulation.permute(0, 2, 3, 1)
-    index, corner_weight = _corners(y, x_position, factor, height, width)
-    table = x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
-    first = torch.arange(batch, device=x.device, dtype=index.dtype) * (height * width)
-    index += first.view(batch, 1, 1, 1, 1)
-    corners = (index.view(-1, taps * 4), corner_weight.to(x.dtype).view(-1, taps * 4))
+    shapes = tuple((x.shape[2], x.shape[3]) for x in maps)
+    kernel = (weight.shape[2], weight.shape[3])
+    taps = taps_of(shapes, tuple(sizes), kernel, stride, padding, weight.device)
+    table = by_cell(maps)
+    dy, dx = offset.float().unflatten(2, (-1, 2)).unbind(3)
+    index, corner_weight = _corners(dy + taps.y, dx + taps.x, modulation, taps)
+    batch, cells = table.shape[:2]
+    image = torch.arange(batch, device=table.device, dtype=index.dtype)
+    index += (image * cells).view(-1, 1, 1, 1)
+    out = _multiply_samples(
+        table.flatten(0, 1), index.flatten(0, 1), corner_weight.flatten(0, 1), weight, bias
+    )
+    return by_level(out.unflatten(0, (batch, -1)), sizes)
+
+
+def _multiply_samples(
+    table: Tensor, index: Tensor, corner_weight: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    # Of N cells: index and weights [N, taps, 4] of rows of the table [cells, C] -> [N, out].
     kernel = weight.permute(0, 2, 3, 1).flatten(1)
-    cells = batch * out_height * out_width
-    at_a_time = CELLS_AT_A_TIME if x.device.type == 'cpu' else cells
-    out = torch.cat([
+    at_a_time = CELLS_AT_A_TIME if table.device.type == 'cpu' else len(index)
+    parts = [
         F.linear(_sample(table, *some), kernel, bias)
-        for some in zip(*(each.split(at_a_time) for each in corners), strict=True)
-    ])
-    return out.view(batch, out_height, out_width, out_channels).permute(0, 3, 1, 2)
+        for some in zip(
+            index.split(at_a_time), corner_weight.to(table.dtype).split(at_a_time), strict=True
+        )
+    ]
+    return torch.cat(parts)
 
 
 def _sample(table: Tensor, index: Tensor, corner_weight: Tensor) -> Tensor:
-    # [N, taps * 4] rows of the table [cells, C] and their weights -> [N, taps * C]
+    # [N, taps, 4] rows of the table [cells, C] and their weights -> [N, taps * C]
     samples = F.embedding_bag(
-        index.view(-1, 4), table, mode='sum', per_sample_weights=corner_weight.view(-1, 4)
+        index.flatten(0, 1), table, mode='sum', per_sample_weights=corner_weight.flatten(0, 1)
     )
     return samples.view(len(index), -1)
 
 
 def _corners(
-    y: Tensor, x: Tensor, factor: Tensor | None, height: int, width: int
+    y: Tensor, x: Tensor, factor: Tensor | None, taps: Taps
 ) -> tuple[Tensor, Tensor]:
-    # Cell indices and bilinear weights of the four corners [..., 4]; weight 0 outside the map.
-    (top, above), (bottom, below) = _neighbours(y, height)
-    (left, before), (right, after) = _neighbours(x, width)
+    # Rows of the table and bilinear weights of the four corners [B, N, taps, 4]; weight 0 outside.
+    (top, above), (bottom, below) = _neighbours(y, taps.height)
+    (left, before), (right, after) = _neighbours(x, taps.width)
     if factor is not None:
         above, below = above * factor, below * factor
-    top, bottom = top * width, bottom * width
+    width = taps.width.int()
+    top, bottom = top * width + taps.first, bottom * width + taps.first
     corners = torch.stack((top + left, top + right, bottom + left, bottom + right), -1)
     weights = torch.stack((above * before, above * after, below * before, below * after), -1)
     return corners, weights
 
 
-def _neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+def _neighbours(position: Tensor, size: Tensor) -> list[tuple[Tensor, Tensor]]:
     # The cells on both sides of each position of one axis, int32, and their linear weights.
     cell = position.floor()
     fraction = position - cell
     neighbours = []
     for side, weight in ((cell, 1 - fraction), (cell + 1, fraction)):
         # Clamped before the cast: the integer of a huge or undefined position is not defined.
-        clamped = side.nan_to_num(-1).clamp(0, size - 1)
+        clamped = side.nan_to_num(-1).clamp(min=0).minimum(size - 1)
         neighbours.append((clamped.int(), weight.masked_fill(clamped != side, 0)))
     return neighbours
 

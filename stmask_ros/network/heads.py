@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stmask_ros.network.calibration import CalibratedConv
 from stmask_ros.network.config import Calibration, STMaskConfig
+from stmask_ros.network.deformable import by_cell
 from stmask_ros.network.sparse import Table, cells_of, convolve, tower_at, window
 
 
@@ -72,34 +73,32 @@ class PredictionHead(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor]) -> HeadOutput:
         """P3 to P7, [B, channels, H, W] each -> dense predictions of all anchors."""
-        levels = [self._level(feature) for feature in pyramid]
-        boxes, centerness, logits, upfeatures = zip(*levels, strict=True)
+        upfeatures = [self.upfeature(feature) for feature in pyramid]
+        boxes, centerness = zip(
+            *(self._boxes_and_centerness(self.bbox_extra(x)) for x in upfeatures), strict=True
+        )
+        box_deltas = torch.cat(boxes, 1)
+        logits = _apply(self.conf_layer, [self.conf_extra(x) for x in upfeatures], box_deltas)
         return HeadOutput(
-            torch.cat(boxes, 1).float(), torch.cat(logits, 1).float(),
-            torch.cat(centerness, 1).float(), list(upfeatures),
+            box_deltas.float(), logits.float(), torch.cat(centerness, 1).float(), upfeatures,
             tuple((int(p.shape[-2]), int(p.shape[-1])) for p in pyramid),
         )
 
-    def _level(self, feature: Tensor) -> tuple[Tensor, ...]:
-        x: Tensor = self.upfeature(feature)
-        deltas, centerness = self._boxes_and_centerness(self.bbox_extra(x))
-        logits = _by_anchor(_apply(self.conf_layer, self.conf_extra(x), deltas))
-        return _by_anchor(deltas), centerness, logits, x
-
-    def _boxes_and_centerness(self, tower: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _boxes_and_centerness(self, tower: Tensor) -> tuple[Tensor, Tensor]:
+        # Of the anchors of one level.
         if self.centerness_layer is None:
-            deltas = [layer(tower) for layer in self.bbox_layer]
-            return deltas, torch.ones_like(_by_anchor(deltas)[..., 0])
+            boxes = _by_anchor([layer(tower) for layer in self.bbox_layer])
+            return boxes, torch.ones_like(boxes[..., 0])
         pairs = [
             _together(layers, tower)
             for layers in zip(self.bbox_layer, self.centerness_layer, strict=True)
         ]
-        deltas = [pair[0] for pair in pairs]
+        boxes = _by_anchor([pair[0] for pair in pairs])
         maps = [pair[1].tanh() for pair in pairs]
         if self.centerness_order == 'legacy':
             # The released code strings the kernels' maps together instead of interleaving them.
-            return deltas, torch.cat([m.flatten(1) for m in maps], 1)
-        return deltas, _by_anchor(maps).squeeze(-1)
+            return boxes, torch.cat([m.flatten(1) for m in maps], 1)
+        return boxes, _by_anchor(maps).squeeze(-1)
 
     def instances(self, output: HeadOutput) -> InstanceOutput:
         """Return mask coefficients and embeddings of all anchors [B, A, ...]."""
@@ -125,13 +124,8 @@ class PredictionHead(nn.Module):
     def _dense(
         self, layers: nn.ModuleList, tower: nn.Sequential, output: HeadOutput
     ) -> Tensor:
-        sizes = [height * width * len(layers) for height, width in output.level_sizes]
-        levels = []
-        box_deltas = output.box_deltas.to(output.upfeatures[0].dtype)
-        for x, deltas in zip(output.upfeatures, box_deltas.split(sizes, 1), strict=True):
-            maps = deltas.unflatten(1, (*x.shape[2:], len(layers))).permute(3, 0, 4, 1, 2)
-            levels.append(_by_anchor(_apply(layers, tower(x), list(maps))))
-        return torch.cat(levels, 1).float()
+        towers = [tower(x) for x in output.upfeatures]
+        return _apply(layers, towers, output.box_deltas.to(towers[0].dtype)).float()
 
     def _sparse(
         self, layers: nn.ModuleList, tower: nn.Sequential, output: HeadOutput, anchors: Tensor
@@ -154,11 +148,15 @@ class PredictionHead(nn.Module):
         return values
 
 
-def _apply(layers: nn.ModuleList, tower: Tensor, deltas: Sequence[Tensor]) -> list[Tensor]:
-    return [
-        layer(tower, delta) if isinstance(layer, CalibratedConv) else layer(tower)
-        for layer, delta in zip(layers, deltas, strict=True)
+def _apply(layers: nn.ModuleList, towers: Sequence[Tensor], box_deltas: Tensor) -> Tensor:
+    # A branch's kernels on its towers of all levels -> [B, A, out]; box_deltas: [B, A, 4].
+    each = box_deltas.unflatten(1, (-1, len(layers))).unbind(2)
+    cells = [
+        layer(towers, deltas) if isinstance(layer, CalibratedConv)
+        else by_cell([layer(tower) for tower in towers])
+        for layer, deltas in zip(layers, each, strict=True)
     ]
+    return torch.stack(cells, 2).flatten(1, 2)
 
 
 def _together(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
@@ -173,7 +171,7 @@ def _together(layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
 
 def _by_anchor(maps: Sequence[Tensor]) -> Tensor:
     # kernels x [B, C, H, W] -> [B, H * W * kernels, C], the kernel running fastest
-    return torch.stack([m.permute(0, 2, 3, 1) for m in maps], 3).flatten(1, 3)
+    return torch.stack([by_cell([m]) for m in maps], 2).flatten(1, 2)
 
 
 def _tower(channels: int) -> nn.Sequential:

@@ -17,7 +17,12 @@ from torch import Tensor
 from stmask_ros.network import boxes
 from stmask_ros.network.calibration import CalibratedConv, aligned_offsets
 from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.deformable import ModulatedDeformableConv2d, deformable_convolution
+from stmask_ros.network.deformable import (
+    ModulatedDeformableConv2d,
+    by_cell,
+    by_level,
+    deformable_convolution,
+)
 from stmask_ros.network.temporal_fusion import TemporalNet, correlate, pool_regions
 from stmask_ros.tracking.association import associate
 from stmask_ros.tracking.detection import (
@@ -84,16 +89,19 @@ def test_calibrated_convolution(
         {k.removeprefix('w/'): v for k, v in given.items() if k.startswith('w/')}
     )
     with torch.set_grad_enabled(training):
-        offset = (
-            aligned_offsets(given['shape'], kernel) if layer.conv_offset is None
-            else layer.conv_offset(given['shape'])
+        size = (given['shape'].shape[2], given['shape'].shape[3])
+        box_deltas = by_cell([given['shape']])
+        (offset,) = (
+            by_level(aligned_offsets(box_deltas, kernel), [size]) if layer.conv_offset is None
+            else [layer.conv_offset(given['shape'])]
         )
         close(offset, golden['offset'])
         adapted = deformable_convolution(
             given['x'], offset, layer.conv_adaption.weight, padding=layer.padding
         )
         close(adapted, golden['adapt_prerelu'])
-        close(layer(given['x'], given['shape']), golden['out'])
+        (out,) = by_level(layer([given['x']], box_deltas), [size])
+        close(out, golden['out'])
 
 
 def test_correlation(operator: Load) -> None:

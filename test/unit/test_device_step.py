@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stmask_ros.network import boxes, temporal_fusion
+from stmask_ros.network import boxes, deformable, temporal_fusion
 from stmask_ros.network.config import STMaskConfig
 from stmask_ros.network.inference import prepared_for_inference
 from stmask_ros.network.stmask import STMask
@@ -31,7 +31,9 @@ from stmask_ros.tracking.preprocess import Geometry
 from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
 
 CUDA = torch.device('cuda')
-CONSTANTS = (boxes.priors, temporal_fusion._displaced_cells, preprocess._normalisation)
+CONSTANTS = (
+    boxes.priors, deformable.taps_of, temporal_fusion._displaced_cells, preprocess._normalisation
+)
 
 
 @contextmanager
