@@ -1,4 +1,4 @@
-"""The deformable convolution of the CPU, in parts and of several maps at once, is torchvision's."""
+"""The CPU's deformable convolution, in parts and of several maps at once, is torchvision's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def test_maps_of_many_cells(kernel: tuple[int, int], modulated: bool) -> None:
     height, width = 30, 41
     assert BATCH * height * width > 2 * CELLS_AT_A_TIME
     taps, padding = kernel[0] * kernel[1], (kernel[0] // 2, kernel[1] // 2)
-    x, offset = normal(1, BATCH, CHANNELS, height, width), normal(2, BATCH, 2 * taps, height, width)
+    x = normal(1, BATCH, CHANNELS, height, width)
+    offset = normal(2, BATCH, 2 * taps, height, width)
     weight, bias = normal(3, OUT, CHANNELS, *kernel), normal(4, OUT)
     modulation = normal(5, BATCH, taps, height, width) if modulated else None
     ours = deformable_convolution(x, 3 * offset, weight, bias, 1, padding, modulation)
