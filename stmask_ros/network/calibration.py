@@ -20,7 +20,7 @@ def aligned_offsets(
     """
     Return the offsets that move a kernel's grid onto the regressed box (equations 6 to 8).
 
-    box_deltas: [B, N, 4], (dx, dy, dw, dh) with the variances still in.
+    box_deltas: of N cells, [B, N, 4], (dx, dy, dw, dh) with the variances still in.
     Returns [B, N, 2 * taps], (dy, dx) interleaved per tap [cells].
     """
     height, width = kernel

@@ -49,10 +49,12 @@ def deformable_convolution_of_levels(
     levels: Sequence[Tensor], offset: Tensor, weight: Tensor, padding: Size
 ) -> list[Tensor]:
     """
-    Convolve several maps [B, C, H, W] at displaced taps, each into one of its own size.
+    Convolve maps [B, C, H, W] at displaced taps with one kernel, as deformable_convolution each.
 
-    offset: [B, cells of all maps, 2 * taps], see by_cell; else as in deformable_convolution,
-    whose values these are: all of a pyramid's levels at once, since small ones cost a call each.
+    All levels of a pyramid at once: of a small one, the call costs more than the work.
+    offset: [B, cells of all levels, 2 * taps], in the order of by_cell [cells].
+    weight: [out, C, kernel height, kernel width]. padding: half of the kernel [cells].
+    Returns [B, out, H, W] of each level.
     """
     sizes = [(level.shape[2], level.shape[3]) for level in levels]
     if _has_a_kernel(levels[0]):
@@ -88,6 +90,7 @@ class Taps(NamedTuple):
     Where the taps of N cells are before they are displaced, and on maps of which size.
 
     y, x: [N, taps]. height, width: [N, 1], of the map. first: int32 [N, 1], its first cell of all.
+    All in cells.
     """
 
     y: Tensor

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stmask_ros.network.calibration import CalibratedConv
 from stmask_ros.network.config import Calibration, STMaskConfig
 from stmask_ros.network.deformable import by_cell
-from stmask_ros.network.sparse import Table, cells_of, convolve, tower_at, window
+from stmask_ros.network.sparse import Cells, Table, cells_of, convolve, tower_at, window
 
 
 class HeadOutput(NamedTuple):
@@ -117,8 +117,10 @@ class PredictionHead(nn.Module):
             output.centerness[frame:frame + 1], [u[frame:frame + 1] for u in output.upfeatures],
             output.level_sizes,
         )
-        coefficients = self._sparse(self.mask_layer, self.mask_extra, one, anchors)
-        embeddings = self._sparse(self.track_layer, self.track_extra, one, anchors)
+        cells = cells_of(output.level_sizes, anchors.device)
+        table = Table.of([u[0] for u in one.upfeatures], cells)
+        coefficients = self._sparse(self.mask_layer, self.mask_extra, one, anchors, table, cells)
+        embeddings = self._sparse(self.track_layer, self.track_extra, one, anchors, table, cells)
         return InstanceOutput(coefficients, F.normalize(embeddings, dim=-1))
 
     def _dense(
@@ -128,19 +130,19 @@ class PredictionHead(nn.Module):
         return _apply(layers, towers, output.box_deltas.to(towers[0].dtype)).float()
 
     def _sparse(
-        self, layers: nn.ModuleList, tower: nn.Sequential, output: HeadOutput, anchors: Tensor
+        self, layers: nn.ModuleList, tower: nn.Sequential, output: HeadOutput, anchors: Tensor,
+        table: Table, cells: Cells,
     ) -> Tensor:
+        # table: of the upfeatures of output, which is of one frame.
         plain = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
         if len(plain) < len(layers):  # a calibrated kernel may look anywhere
             return self._dense(layers, tower, output)[0, anchors]
-        cells = cells_of(output.level_sizes, anchors.device)
         at = cells.anchor_cells[anchors // len(layers)]
         chosen = [(anchors % len(layers) == i).nonzero().squeeze(1) for i in range(len(layers))]
         seen = [
             window(at[rows], cells.width, (layer.weight.shape[2], layer.weight.shape[3])).flatten()
             for layer, rows in zip(plain, chosen, strict=True)
         ]
-        table = Table.of([u[0] for u in output.upfeatures], cells)
         table = tower_at(tower, table, torch.cat(seen), cells)
         values = table.values.new_empty(len(anchors), plain[0].out_channels)
         for layer, rows in zip(plain, chosen, strict=True):
