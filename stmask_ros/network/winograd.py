@@ -16,8 +16,9 @@ from torch import Tensor, nn
 # Where the polynomials behind the transforms are evaluated, infinity besides. The usual 1, -1, 2,
 # -2 round five times as coarsely as a direct convolution; these do so no more than it.
 POINTS = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
-# Rows of tiles at a time: what they expand to stays in the cache.
-TILE_ROWS = 4
+# Tiles at a time, whole rows of them: few enough that what they expand to stays in the cache, and
+# enough that their matrix products are worth reading the kernel for.
+TILES_AT_A_TIME = 120
 
 Matrix = npt.NDArray[np.float64]
 
@@ -30,9 +31,10 @@ class WinogradConv2d(nn.Module):
         super().__init__()
         assert (convolution.kernel_size, convolution.stride) == ((3, 3), (1, 1))
         assert convolution.bias is not None
-        kernel, into_tiles, out_of_tiles = (_both_axes(matrix) for matrix in _transforms())
-        weight = convolution.weight.detach().double().flatten(2) @ kernel.t()
-        self.weight = nn.Parameter(weight.permute(2, 1, 0).float().contiguous(), False)
+        kernel, into_tiles, out_of_tiles = map(torch.from_numpy, _transforms())
+        weight = convolution.weight.detach().double().permute(2, 3, 1, 0)
+        transformed = _both_axes(kernel, weight.flatten(2)).view(36, *weight.shape[2:])
+        self.weight = nn.Parameter(transformed.float(), False)
         self.bias = nn.Parameter(convolution.bias.detach(), False)
         self.input = nn.Parameter(into_tiles.float(), False)
         self.output = nn.Parameter(out_of_tiles.float(), False)
@@ -42,8 +44,9 @@ class WinogradConv2d(nn.Module):
         batch, _, height, width = x.shape
         rows, columns = -(-height // 4), -(-width // 4)
         out = x.new_empty(batch, 4 * rows, 4 * columns, self.weight.shape[2])
-        for row in range(0, 4 * rows, 4 * TILE_ROWS):
-            stop = min(row + 4 * TILE_ROWS, 4 * rows)
+        step = 4 * max(1, TILES_AT_A_TIME // (batch * columns))
+        for row in range(0, 4 * rows, step):
+            stop = min(row + step, 4 * rows)
             first, last = max(row - 1, 0), min(stop + 1, height)
             around = (1, 4 * columns + 1 - width, first - row + 1, stop + 1 - last)
             padded = F.pad(x[:, :, first:last], around).permute(0, 2, 3, 1)
@@ -54,9 +57,9 @@ class WinogradConv2d(nn.Module):
         # [B, 4 * rows + 2, 4 * columns + 2, C] into [B, 4 * rows, 4 * columns, out]
         tiles = x.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3)
         _, _, batch, rows, columns, channels = tiles.shape
-        transformed = (self.input @ tiles.reshape(36, -1)).view(36, -1, channels)
-        products = torch.bmm(transformed, self.weight)
-        cells = (self.output @ products.view(36, -1)).view(4, 4, batch, rows, columns, -1)
+        transformed = _both_axes(self.input, tiles.reshape(6, 6, -1)).view(36, -1, channels)
+        products = torch.bmm(transformed, self.weight).view(6, 6, -1)
+        cells = _both_axes(self.output, products).view(4, 4, batch, rows, columns, -1)
         places = out.unflatten(2, (columns, 4)).unflatten(1, (rows, 4)).permute(2, 4, 0, 1, 3, 5)
         torch.add(cells, self.bias, out=places)
 
@@ -73,6 +76,8 @@ def _transforms() -> tuple[Matrix, Matrix, Matrix]:
     return kernel, inputs, output
 
 
-def _both_axes(matrix: Matrix) -> Tensor:
-    # The transform of both axes of a tile at once, whose cells are in one row.
-    return torch.from_numpy(np.kron(matrix, matrix))
+def _both_axes(matrix: Tensor, tiles: Tensor) -> Tensor:
+    # A transform [m, n] of both axes of tiles [n, n, N] -> [m, m, N]: of the first one, twice.
+    for _ in range(2):
+        tiles = torch.bmm(matrix.expand(tiles.shape[1], -1, -1), tiles.transpose(0, 1))
+    return tiles
