@@ -44,7 +44,7 @@ class WinogradConv2d(nn.Module):
         batch, _, height, width = x.shape
         rows, columns = -(-height // 4), -(-width // 4)
         out = x.new_empty(batch, 4 * rows, 4 * columns, self.weight.shape[2])
-        step = 4 * max(1, TILES_AT_A_TIME // (batch * columns))
+        step = 4 * max(1, TILES_AT_A_TIME // max(1, batch * columns))
         for row in range(0, 4 * rows, step):
             stop = min(row + step, 4 * rows)
             first, last = max(row - 1, 0), min(stop + 1, height)
@@ -56,11 +56,11 @@ class WinogradConv2d(nn.Module):
     def _convolve(self, x: Tensor, out: Tensor) -> None:
         # [B, 4 * rows + 2, 4 * columns + 2, C] into [B, 4 * rows, 4 * columns, out]
         tiles = x.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3)
-        _, _, batch, rows, columns, channels = tiles.shape
+        _, _, _, rows, columns, channels = tiles.shape
         transformed = _both_axes(self.input, tiles.reshape(6, 6, -1)).view(36, -1, channels)
         products = torch.bmm(transformed, self.weight).view(6, 6, -1)
-        cells = _both_axes(self.output, products).view(4, 4, batch, rows, columns, -1)
         places = out.unflatten(2, (columns, 4)).unflatten(1, (rows, 4)).permute(2, 4, 0, 1, 3, 5)
+        cells = _both_axes(self.output, products).view(places.shape)
         torch.add(cells, self.bias, out=places)
 
 

@@ -9,6 +9,12 @@ from torch import nn
 from stmask_ros.network.winograd import WinogradConv2d
 
 
+def test_no_maps_give_none() -> None:
+    winograd = WinogradConv2d(nn.Conv2d(8, 4, 3, padding=1))
+    with torch.inference_mode():
+        assert winograd(torch.zeros(0, 8, 7, 7)).shape == (0, 4, 7, 7)
+
+
 @pytest.mark.parametrize('size', [(48, 80), (7, 7), (3, 5), (1, 1), (33, 18)])
 @pytest.mark.parametrize('batch', [1, 3])
 def test_equals_the_direct_convolution(size: tuple[int, int], batch: int) -> None:
