@@ -147,14 +147,23 @@ def _multiply_samples(
 ) -> Tensor:
     # Of N cells: index and weights [N, taps, 4] of rows of the table [cells, C] -> [N, out].
     kernel = weight.permute(0, 2, 3, 1).flatten(1)
-    at_a_time = CELLS_AT_A_TIME if table.device.type == 'cpu' else len(index)
+    corner_weight = corner_weight.to(table.dtype)
+    if table.device.type != 'cpu':
+        return F.linear(_sample(table, index, corner_weight), kernel, bias)
     parts = [
-        F.linear(_sample(table, *some), kernel, bias)
+        _linear(_sample(table, *some), kernel, bias)
         for some in zip(
-            index.split(at_a_time), corner_weight.to(table.dtype).split(at_a_time), strict=True
+            index.split(CELLS_AT_A_TIME), corner_weight.split(CELLS_AT_A_TIME), strict=True
         )
     ]
     return torch.cat(parts)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # F.linear of [N, in] as a 1x1 convolution of a map N high, channels last: faster on a CPU.
+    column = x[None, :, None].permute(0, 3, 1, 2)
+    kernel = weight[:, None, None].permute(0, 3, 1, 2)
+    return F.conv2d(column, kernel, bias)[0, :, :, 0].t()
 
 
 def _sample(table: Tensor, index: Tensor, corner_weight: Tensor) -> Tensor:
