@@ -34,14 +34,15 @@ def mask_loss(
     # the cells that inference cannot show.
     soft = _enlarge(_soft_masks(prototypes, coefficients, activation), masks)
     inside = crop_window(boxes, height, width)
-    # Logarithms are what this costs: of the few pixels in the windows alone.
-    entropy = F.binary_cross_entropy(
-        soft.masked_select(inside), masks.masked_select(inside).to(soft.dtype), reduction='none',
-    )
-    total = torch.zeros_like(soft).masked_scatter(inside, entropy).sum((1, 2))
-    loss = total / _pixels(boxes, height, width).clamp(min=1)
+    # Of the few pixels in the windows alone: logarithms are what this costs, and whole maps.
+    pixels = inside.flatten().nonzero().squeeze(1)
+    rows = pixels // (height * width)
+    soft = soft.flatten().index_select(0, pixels)
+    truth = masks.flatten().index_select(0, pixels).to(soft.dtype)
+    entropy = F.binary_cross_entropy(soft, truth, reduction='none')
+    loss = _sums(entropy, rows, boxes) / _pixels(boxes, height, width).clamp(min=1)
     if dice:
-        loss = loss + dice * _dice_loss(soft * inside, masks & inside)
+        loss = loss + dice * _dice_loss(soft, truth, rows, boxes)
     return loss
 
 
@@ -69,12 +70,17 @@ def _released_loss(
     return entropy.sum((1, 2)) / _pixels(boxes, *masks.shape[1:])
 
 
-def _dice_loss(soft: Tensor, masks: Tensor) -> Tensor:
-    """Return 0 for soft masks [N, H, W] equal to the masks, up to 1, [N] (V-Net, section 3)."""
-    overlap = (soft * masks).sum((1, 2))
-    areas = soft.square().sum((1, 2)) + masks.sum((1, 2))
+def _dice_loss(soft: Tensor, truth: Tensor, rows: Tensor, boxes: Tensor) -> Tensor:
+    """Return 0 for soft masks equal to the true ones, up to 1, [N] (V-Net, section 3)."""
+    overlap = _sums(soft * truth, rows, boxes)
+    areas = _sums(soft.square() + truth, rows, boxes)
     # A pixel more in both: of an empty mask, a few stray pixels cost little.
     return 1 - (2 * overlap + 1) / (areas + 1)
+
+
+def _sums(values: Tensor, rows: Tensor, boxes: Tensor) -> Tensor:
+    """Return the sums [N] of the values [pixels] of each box's window."""
+    return values.new_zeros(len(boxes)).index_add(0, rows, values)
 
 
 def _soft_masks(
