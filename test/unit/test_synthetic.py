@@ -112,6 +112,29 @@ def test_bars_hide_parts_of_the_same_objects_and_are_none(library: Library) -> N
     assert hidden > 500
 
 
+def test_disguised_objects_keep_outline_and_class_alone(library: Library) -> None:
+    discs = {cutout.mask.tobytes(): cutout for cutout in library.cutouts}
+    disguised = total = 0
+    for number in range(40):
+        clip = ClipGenerator(library, replace(SMALL, disguised=0.5)).clip(number)
+        for cutout in (moving.cutout for moving in clip.objects):
+            assert cutout.mask.tobytes() in discs and cutout.label == 1
+            total += 1
+            if cutout.pixels[cutout.mask].max() < 250:
+                disguised += 1
+                # The one background is darker than 40.
+                assert cutout.pixels[cutout.mask].max() <= 0.7 * 250 + 0.3 * 40
+    assert 0.35 < disguised / total < 0.65
+
+
+def test_a_disguise_may_be_larger_than_every_background(library: Library) -> None:
+    (disc, *_), (background, *_) = library.cutouts, library.backgrounds
+    small = replace(background, image=background.image[:7, :5], masks=background.masks[:, :7, :5])
+    generator = ClipGenerator(Library((disc,), (small,)), replace(SMALL, disguised=1.0))
+    for moving in generator.clip(0).objects:
+        assert moving.cutout.pixels.shape == disc.pixels.shape
+
+
 def test_objects_move_smoothly(library: Library) -> None:
     clip = ClipGenerator(library, SMALL).clip(1)
     centers = np.array([[o.center.at(i) for i in range(SMALL.frames)] for o in clip.objects])
