@@ -232,7 +232,7 @@ class ClipGenerator:
         """Return a cutout with a background's look: its outline is left to know it by."""
         picture = self._backgrounds[rng.integers(len(self._backgrounds))].image
         height, width = cutout.mask.shape
-        # A part of the same shape, at most as many pixels, enlarged to as many.
+        # A part of the cutout's proportions and at most of its size, which it is enlarged to.
         scale = rng.uniform(0.3, 1) * min(picture.shape[0] / height, picture.shape[1] / width, 1)
         part = np.maximum((np.array((height, width)) * scale).astype(int), 1)
         top, left = (int(rng.integers(n - m, endpoint=True))
