@@ -71,7 +71,11 @@ def _released_loss(
 
 
 def _dice_loss(soft: Tensor, truth: Tensor, rows: Tensor, boxes: Tensor) -> Tensor:
-    """Return 0 for soft masks equal to the true ones, up to 1, [N] (V-Net, section 3)."""
+    """
+    Return 0 for soft masks equal to the true ones, up to 1, [N] (V-Net, section 3).
+
+    soft, truth: [pixels], of the windows; rows: int64 [pixels], whose of the boxes [N, 4].
+    """
     overlap = _sums(soft * truth, rows, boxes)
     areas = _sums(soft.square() + truth, rows, boxes)
     # A pixel more in both: of an empty mask, a few stray pixels cost little.

@@ -113,12 +113,12 @@ def test_bars_hide_parts_of_the_same_objects_and_are_none(library: Library) -> N
 
 
 def test_disguised_objects_keep_outline_and_class_alone(library: Library) -> None:
-    discs = {cutout.mask.tobytes(): cutout for cutout in library.cutouts}
+    outlines = {cutout.mask.tobytes() for cutout in library.cutouts}
     disguised = total = 0
     for number in range(40):
         clip = ClipGenerator(library, replace(SMALL, disguised=0.5)).clip(number)
         for cutout in (moving.cutout for moving in clip.objects):
-            assert cutout.mask.tobytes() in discs and cutout.label == 1
+            assert cutout.mask.tobytes() in outlines and cutout.label == 1
             total += 1
             if cutout.pixels[cutout.mask].max() < 250:
                 disguised += 1
