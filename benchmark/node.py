@@ -42,20 +42,20 @@ from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
-from stmask_ros.clips import BuiltInClip
+from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.images import compressed_picture
 from stmask_ros.masks import RegionMask
 from stmask_ros.memory import keep_freed_memory
-from stmask_ros.network.checkpoint import load_model
+from stmask_ros.models.checkpoint import load_model
 from stmask_ros.node import segmenter as node_module
 from stmask_ros.node.answerer import CameraMessage
-from stmask_ros.node.image_messages import compressed_from_bgr, from_bgr
-from stmask_ros.node.messages import time_message
 from stmask_ros.node.segmenter import SegmenterNode
-from stmask_ros.node.transport import use_large_message_profile
+from stmask_ros.ros.image_messages import compressed_from_bgr, from_bgr
+from stmask_ros.ros.messages import time_message
+from stmask_ros.ros.transport import use_large_message_profile
+from stmask_ros.sources.built_in_clip import BuiltInClip
 from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
 from stmask_ros.tracking.segmenter import VideoSegmenter
-from stmask_ros.tracking.tracks import TrackerConfig
 
 INSTANCES = 8
 WARM_UP = 20

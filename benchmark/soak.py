@@ -30,9 +30,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
+from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.msg import TrackedInstanceArray
-from stmask_ros.node.transport import use_large_message_profile
-from stmask_ros.tracking.tracks import TrackerConfig
+from stmask_ros.ros.transport import use_large_message_profile
 
 NAMESPACE = '/soak'
 SAMPLE_SECONDS = 5.0

@@ -30,11 +30,11 @@ import torch
 import torchvision
 
 from benchmark.step_baseline import plain_segmenter
+from stmask_ros.families.stmask.preprocess import Image
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
 from stmask_ros.memory import keep_freed_memory
-from stmask_ros.network.checkpoint import Model, load_model
-from stmask_ros.tracking.preprocess import Image
+from stmask_ros.models.checkpoint import Model, load_model
 from stmask_ros.tracking.segmenter import Precision, VideoSegmenter
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig
 
 Row = dict[str, float]
 TRACKS = (0, 1, 4, 16, 20, 64)

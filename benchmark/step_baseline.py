@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
-from stmask_ros.network import calibration, deformable
-from stmask_ros.network.checkpoint import Model
-from stmask_ros.network.heads import InstanceOutput
-from stmask_ros.network.stmask import Predictions, STMask
+from stmask_ros.families.stmask import calibration
+from stmask_ros.families.stmask.heads import InstanceOutput
+from stmask_ros.families.stmask.network import Predictions, STMask
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.layers import deformable
+from stmask_ros.models.checkpoint import Model
 from stmask_ros.tracking.segmenter import VideoSegmenter
-from stmask_ros.tracking.tracks import TrackerConfig
 
 
 class PlainNetwork(STMask):

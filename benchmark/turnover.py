@@ -19,11 +19,11 @@ import numpy as np
 import psutil
 import torch
 
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.tracking.association import associate
-from stmask_ros.tracking.detection import Detections
-from stmask_ros.tracking.masks import assemble
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.families.stmask.association import associate
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.detection import Detections
+from stmask_ros.families.stmask.masks import assemble
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
 
 OBJECTS = 12
 LIFETIME = 24

@@ -22,7 +22,7 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from stmask_ros.node.launching import (
+from stmask_ros.ros.launching import (
     SEGMENTER_PARAMETERS,
     argument,
     base_topic,
@@ -33,7 +33,7 @@ from stmask_ros.node.launching import (
     segmenter_arguments,
     value_of,
 )
-from stmask_ros.node.transport import use_large_message_profile
+from stmask_ros.ros.transport import use_large_message_profile
 
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
 

@@ -11,3 +11,7 @@ __path__ = extend_path(__path__, __name__)
 # as on every robot, spinning threads make a step many times slower.
 # OpenMP reads this when PyTorch is loaded, so it must be set before.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+from stmask_ros import moved_modules
+
+moved_modules.install()

@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from stmask_ros import weights_command as weights
-from stmask_ros.evaluation import commands as evaluation
+from stmask_ros.commands import evaluation as evaluation
+from stmask_ros.commands import training as training
+from stmask_ros.commands import weights as weights
 from stmask_ros.memory import keep_freed_memory
-from stmask_ros.training import command as training
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,7 +49,7 @@ def _register_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _run_demo(arguments: argparse.Namespace) -> int:
     # Imported here, because it needs ROS 2 and the other commands do not.
-    from stmask_ros.node.demo import run_demo
+    from stmask_ros.commands.demo import run_demo
 
     return run_demo(arguments)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stmask_ros.node.transport import use_large_message_profile
+from stmask_ros.ros.transport import use_large_message_profile
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_MEMORY = Path('/dev/shm')

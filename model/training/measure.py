@@ -19,10 +19,10 @@ from stmask_ros.evaluation.run_folder import RunFolder
 from stmask_ros.evaluation.track_collection import predictions_of
 from stmask_ros.evaluation.video_iou import VideoOverlap, measure_overlaps
 from stmask_ros.evaluation.vis_metric import evaluate_vis
-from stmask_ros.network.checkpoint import Model, load_model
-from stmask_ros.network.stmask import STMask
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.models.checkpoint import Model, load_model
 from stmask_ros.tracking.segmenter import VideoSegmenter
-from stmask_ros.tracking.tracks import TrackerConfig
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from stmask_ros.network.checkpoint import load_model
+from stmask_ros.models.checkpoint import load_model
 from stmask_ros.training.checkpoints import initialise_from
 
 

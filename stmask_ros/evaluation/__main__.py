@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from stmask_ros.evaluation.json_command import main
+from stmask_ros.commands.eval_json import main
 
 sys.exit(main())

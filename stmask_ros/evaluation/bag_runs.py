@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stmask_ros.bags import BagError, BagMessage
+from stmask_ros.bags.files import BagError, BagMessage
 from stmask_ros.evaluation.dataset import DatasetError, Video
 from stmask_ros.evaluation.report_page import Latency
 from stmask_ros.evaluation.scores import Table
@@ -16,7 +16,7 @@ from stmask_ros.evaluation.track_collection import (
     observations_of_message,
     observations_of_result,
 )
-from stmask_ros.replay import ReplayedImage, stamp_of
+from stmask_ros.tracking.replay import ReplayedImage, stamp_of
 
 _LOGGER = logging.getLogger(__name__)
 _NANOSECONDS = 1_000_000_000

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stmask_ros.evaluation.coverage import holders
 from stmask_ros.evaluation.video_iou import VideoOverlap
-from stmask_ros.overlay import colour_of
+from stmask_ros.views.overlay import colour_of
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]

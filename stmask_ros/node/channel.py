@@ -15,11 +15,11 @@ from stmask_ros.node.answerer import CameraMessage, Line
 from stmask_ros.node.diagnostics import CameraSituation, NodeSituation, Reporter
 from stmask_ros.node.health import HealthMonitor
 from stmask_ros.node.mailbox import Mailbox
-from stmask_ros.node.messages import stamp_of
 from stmask_ros.node.outputs import Outputs
-from stmask_ros.node.publisher_advice import PublisherAdviser
-from stmask_ros.node.receiver import Receiver
 from stmask_ros.node.tracing import Tracer
+from stmask_ros.ros.messages import stamp_of
+from stmask_ros.ros.publisher_advice import PublisherAdviser
+from stmask_ros.ros.receiver import Receiver
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import Stream
 

@@ -16,19 +16,19 @@ from std_msgs.msg import Header
 
 from stmask_ros.images.raw import Bgr
 from stmask_ros.msg import LabelInfo, TrackedInstanceArray
-from stmask_ros.node.detections_message import Detection2DArray, detections_message
-from stmask_ros.node.messages import (
+from stmask_ros.node.parameters import Parameters
+from stmask_ros.ros.detections_message import Detection2DArray, detections_message
+from stmask_ros.ros.messages import (
     InstanceFormat,
     duration_message,
     image_message,
     instances_message,
     label_info_message,
 )
-from stmask_ros.node.parameters import Parameters
-from stmask_ros.node.qos import make_publisher
-from stmask_ros.overlay import draw_overlay, label_image
+from stmask_ros.ros.qos import make_publisher
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
+from stmask_ros.views.overlay import draw_overlay, label_image
 
 WholeImage: TypeAlias = Callable[[], Bgr]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.masks import MaskEncoding
-from stmask_ros.tracking.tracks import TrackerConfig
 
 _TRACKER = TrackerConfig()
 _RULE = 'rule'

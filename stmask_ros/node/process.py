@@ -12,9 +12,9 @@ from rclpy.logging import get_logger
 
 from stmask_ros.memory import keep_freed_memory
 from stmask_ros.node.parameters import ParameterError
-from stmask_ros.node.qos import TopicError
 from stmask_ros.node.segmenter import SegmenterNode
-from stmask_ros.node.transport import use_large_message_profile
+from stmask_ros.ros.qos import TopicError
+from stmask_ros.ros.transport import use_large_message_profile
 
 RCLError = rclpy_implementation.RCLError
 

@@ -20,10 +20,10 @@ from stmask_ros.node.mailbox import Mailroom
 from stmask_ros.node.outputs import Labels
 from stmask_ros.node.parameter_server import ParameterServer
 from stmask_ros.node.parameters import Parameters
-from stmask_ros.node.qos import TopicError, make_publisher
 from stmask_ros.node.services import Services
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.node.worker import Worker
+from stmask_ros.ros.qos import TopicError, make_publisher
 from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter, load_segmenter
 
 _STEP_TIMEOUT = 10.0

@@ -1,0 +1,1 @@
+"""The one interface: frames and stream states in, tracked instances and new states out."""

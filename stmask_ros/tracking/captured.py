@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from stmask_ros.tracking.frame_step import StepInput, StepOutput
-from stmask_ros.tracking.tracks import TrackerConfig
+from stmask_ros.families.stmask.frame_step import StepInput, StepOutput
+from stmask_ros.families.stmask.tracks import TrackerConfig
 
 BatchStep = Callable[[StepInput, TrackerConfig], StepOutput]
 _WARM_UPS = 3

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stmask_ros.families.errors import ModelError
+from stmask_ros.families.stmask.frame_step import StepInput, StepOutput, compute
+from stmask_ros.families.stmask.inference import prepared_for_inference
+from stmask_ros.families.stmask.masks import image_masks, visible_part
+from stmask_ros.families.stmask.preprocess import Geometry, Image, InvalidImageError, resized
+from stmask_ros.families.stmask.report import Report
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
 from stmask_ros.masks import RegionMask
-from stmask_ros.network.checkpoint import Model, ModelError, load_model
-from stmask_ros.network.inference import prepared_for_inference
+from stmask_ros.models.checkpoint import Model, load_model
 from stmask_ros.tracking.captured import BatchStep, CapturingStep, numerics
-from stmask_ros.tracking.frame_step import StepInput, StepOutput, compute
-from stmask_ros.tracking.masks import image_masks, visible_part
-from stmask_ros.tracking.preprocess import Geometry, Image, InvalidImageError, resized
-from stmask_ros.tracking.report import Report
 from stmask_ros.tracking.results import Float32Array, FrameResult, Int64Array, Source, TrackStatus
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
 
 __all__ = ['InvalidImageError', 'ModelError', 'VideoSegmenter', 'load_segmenter']
 
@@ -66,7 +67,7 @@ class VideoSegmenter:
         Prepare the model's network for inference on the device.
 
         in_batches: compute the frames of a step together, in tables of fixed lengths (see
-        tracking/rows.py), or each alone. None for together, except on a CPU: there it saves
+        layers/rows.py), or each alone. None for together, except on a CPU: there it saves
         nothing, and the sums of a frame would depend on the others, if by little.
         precision: of the network's weights and feature maps; boxes, scores, masks and all that
         follows are float32.

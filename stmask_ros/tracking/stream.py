@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.time_guard import Judgement, LastImage, Verdict, judge
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig
 
 _FAILURES_BEFORE_RESET = 3
 

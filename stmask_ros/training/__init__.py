@@ -1,0 +1,1 @@
+"""Training on pairs of frames: data, synthetic clips, and the loop."""

@@ -12,10 +12,11 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stmask_ros.network.checkpoint import read_weights
-from stmask_ros.network.stmask import STMask
-from stmask_ros.tracking.preprocess import MEAN, STANDARD_DEVIATION
-from stmask_ros.training.config import TrainingConfig, TrainingError
+from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.stmask.preprocess import MEAN, STANDARD_DEVIATION
+from stmask_ros.models.checkpoint import read_weights
+from stmask_ros.training.config import TrainingConfig
 
 _LOGGER = logging.getLogger(__name__)
 

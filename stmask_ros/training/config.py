@@ -11,14 +11,11 @@ from typing import Any, Literal
 
 import yaml
 
-from stmask_ros.network.config import STMaskConfig
+from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.training.loss_inputs import LossConfig
 from stmask_ros.training.cutouts import MOST_IN_BACKGROUND
-from stmask_ros.training.loss_inputs import LossConfig
 from stmask_ros.training.synthetic import ClipConfig
-
-
-class TrainingError(ValueError):
-    """A run cannot start or go on; the text says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.families.stmask.network import STMask, initialise
 
 
 def initialise_for_training(network: STMask, seed: int) -> None:

@@ -12,11 +12,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms.functional import adjust_contrast, adjust_hue, adjust_saturation
 
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.tracking.preprocess import STRIDE
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.preprocess import STRIDE
+from stmask_ros.families.stmask.training.targets import FrameTargets
 from stmask_ros.training.frames import AnnotatedFrame, UInt8Array
 from stmask_ros.training.pairs import PairSource
-from stmask_ros.training.targets import FrameTargets
 
 
 @dataclass(frozen=True)

@@ -13,26 +13,27 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stmask_ros.evaluation.annotations import Annotations
-from stmask_ros.network.checkpoint import Model, ModelDescription
-from stmask_ros.network.stmask import STMask
-from stmask_ros.tracking.preprocess import preprocess
+from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.stmask.preprocess import preprocess
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.families.stmask.training.losses import Losses
+from stmask_ros.families.stmask.training.step import TrainingStep, freeze_stages
+from stmask_ros.models.checkpoint import Model, ModelDescription
 from stmask_ros.tracking.segmenter import VideoSegmenter
-from stmask_ros.tracking.tracks import TrackerConfig
 from stmask_ros.training.checkpoints import (
     initialise_from,
     load_checkpoint,
     save_checkpoint,
     save_model,
 )
-from stmask_ros.training.config import TrainingConfig, TrainingError
+from stmask_ros.training.config import TrainingConfig
 from stmask_ros.training.initialisation import initialise_for_training
 from stmask_ros.training.loader import Example, PairDataset, PairSampler, build_loader
-from stmask_ros.training.losses import Losses
 from stmask_ros.training.pairs import PairSource
 from stmask_ros.training.progress import Progress
 from stmask_ros.training.schedule import rate_factor
 from stmask_ros.training.sources import build_sources, chosen_annotations
-from stmask_ros.training.step import TrainingStep, freeze_stages
 from stmask_ros.training.validation import validate
 from stmask_ros.training.workers import Team
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from stmask_ros.network.checkpoint import Model, ModelDescription, load_weights
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.stmask import STMask
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.models.checkpoint import Model, ModelDescription, load_weights
 
 Array = npt.NDArray[Any]
 

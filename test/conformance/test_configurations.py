@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from stmask_ros.network.conversion import convert
-from stmask_ros.network.layout import detect_configuration
+from stmask_ros.families.stmask.layout import detect_configuration
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.models.conversion import convert
 from stmask_ros.tracking.segmenter import VideoSegmenter, load_segmenter
-from stmask_ros.tracking.tracks import TrackerConfig
 
 BASES = ('STMask_base', 'STMask_plus_base', 'STMask_plus_base_ada', 'STMask_plus_base_ali',
          'STMask_resnet50', 'STMask_plus_resnet50', 'STMask_plus_resnet50_ada',

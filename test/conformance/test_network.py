@@ -13,16 +13,21 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from stmask_ros.network.boxes import center_size, decode
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.heads import InstanceOutput
-from stmask_ros.network.stmask import Predictions, STMask
-from stmask_ros.network.temporal_fusion import TemporalFeatures, correlate, fuse, pool_regions
-from stmask_ros.tracking.detection import Candidates, Detections, cross_class_nms, suppress
-from stmask_ros.tracking.preprocess import preprocess
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.detection import Candidates, Detections, cross_class_nms, suppress
+from stmask_ros.families.stmask.heads import InstanceOutput
+from stmask_ros.families.stmask.network import Predictions, STMask
+from stmask_ros.families.stmask.preprocess import preprocess
+from stmask_ros.families.stmask.temporal_fusion import (
+    TemporalFeatures,
+    correlate,
+    fuse,
+    pool_regions,
+)
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
+from stmask_ros.layers.boxes import center_size, decode
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig
 
 NAME = 'STMask_plus_resnet50_ada'
 FRAMES = (0, 1, 2)

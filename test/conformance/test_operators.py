@@ -14,18 +14,10 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from stmask_ros.network import boxes
-from stmask_ros.network.calibration import CalibratedConv, aligned_offsets
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.deformable import (
-    ModulatedDeformableConv2d,
-    by_cell,
-    by_level,
-    deformable_convolution,
-)
-from stmask_ros.network.temporal_fusion import TemporalNet, correlate, pool_regions
-from stmask_ros.tracking.association import associate
-from stmask_ros.tracking.detection import (
+from stmask_ros.families.stmask.association import associate
+from stmask_ros.families.stmask.calibration import CalibratedConv, aligned_offsets
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.detection import (
     Candidates,
     Detections,
     Survivors,
@@ -33,9 +25,23 @@ from stmask_ros.tracking.detection import (
     greedy_nms,
     per_class_nms,
 )
-from stmask_ros.tracking.masks import assemble, crop_window, mask_iou, region_mask, visible_part
-from stmask_ros.tracking.preprocess import Geometry
-from stmask_ros.tracking.tracks import TrackerConfig, TrackTable
+from stmask_ros.families.stmask.masks import (
+    assemble,
+    crop_window,
+    mask_iou,
+    region_mask,
+    visible_part,
+)
+from stmask_ros.families.stmask.preprocess import Geometry
+from stmask_ros.families.stmask.temporal_fusion import TemporalNet, correlate, pool_regions
+from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
+from stmask_ros.layers import boxes
+from stmask_ros.layers.deformable import (
+    ModulatedDeformableConv2d,
+    by_cell,
+    by_level,
+    deformable_convolution,
+)
 
 Load = Callable[[str], dict[str, npt.NDArray[Any]]]
 

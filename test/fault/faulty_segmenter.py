@@ -23,15 +23,15 @@ VARIABLE = 'FAULT'
 # Of each stage: module and name of the function that is replaced.
 STAGES = {
     'conversion': ('stmask_ros.images', 'raw_picture'),
-    'preprocessing': ('stmask_ros.tracking.preprocess', 'resized'),
-    'network': ('stmask_ros.network.stmask', 'STMask.forward'),
-    'temporal fusion': ('stmask_ros.network.stmask', 'STMask.propagate'),
-    'detection': ('stmask_ros.tracking.detection', 'suppress'),
-    'association': ('stmask_ros.tracking.association', 'associate'),
-    'masks': ('stmask_ros.tracking.masks', 'region_mask'),
-    'message': ('stmask_ros.node.messages', 'instances_message'),
-    'overlay': ('stmask_ros.overlay', 'draw_overlay'),
-    'label image': ('stmask_ros.overlay', 'label_image'),
+    'preprocessing': ('stmask_ros.families.stmask.preprocess', 'resized'),
+    'network': ('stmask_ros.families.stmask.network', 'STMask.forward'),
+    'temporal fusion': ('stmask_ros.families.stmask.network', 'STMask.propagate'),
+    'detection': ('stmask_ros.families.stmask.detection', 'suppress'),
+    'association': ('stmask_ros.families.stmask.association', 'associate'),
+    'masks': ('stmask_ros.families.stmask.masks', 'region_mask'),
+    'message': ('stmask_ros.ros.messages', 'instances_message'),
+    'overlay': ('stmask_ros.views.overlay', 'draw_overlay'),
+    'label image': ('stmask_ros.views.overlay', 'label_image'),
     'freeing': ('torch.cuda', 'empty_cache'),
 }
 

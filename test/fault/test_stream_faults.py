@@ -51,7 +51,7 @@ def camera(segmenter: SegmenterProcess) -> Iterator[Callable[[], subprocess.Pope
 
     def _camera() -> subprocess.Popen[bytes]:
         running.append(subprocess.Popen(
-            [sys.executable, '-m', 'stmask_ros.node.camera_node', '--ros-args',
+            [sys.executable, '-m', 'stmask_ros.camera.node', '--ros-args',
              '-r', f'image_raw:={TOPIC}',
              '-p', f'qos_overrides.{TOPIC}.publisher.reliability:=reliable',
              '-p', 'width:=160', '-p', 'height:=120'],

@@ -20,9 +20,9 @@ from segmenter_process import SegmenterProcess, picture
 from sensor_msgs.msg import Image
 from timeline import MAX_GAP, Event, Oracle, Timeline
 
+from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.tracking.stream import DuplicateImageError, Stream
-from stmask_ros.tracking.tracks import TrackerConfig
 
 SMALL = Path(__file__).with_name('small.yaml')
 NAME = 'time_faults'

@@ -18,7 +18,7 @@ from lifecycle_msgs.msg import State, Transition
 from safetensors.torch import save_file
 from segmenter_process import SegmenterProcess, image
 
-from stmask_ros.network.checkpoint import load_model
+from stmask_ros.models.checkpoint import load_model
 
 SMALL = Path(__file__).with_name('small.yaml')
 SPOILED = 'ran.txt'

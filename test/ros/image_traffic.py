@@ -23,8 +23,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Empty
 
-from stmask_ros.clips import BuiltInClip
-from stmask_ros.node.transport import use_large_message_profile
+from stmask_ros.ros.transport import use_large_message_profile
+from stmask_ros.sources.built_in_clip import BuiltInClip
 
 RATE = 30.0
 DEADLINE = 60.0

@@ -14,8 +14,8 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from stmask_ros.clips import BuiltInClip
 from stmask_ros.images import compressed_to_bgr, to_bgr
+from stmask_ros.sources.built_in_clip import BuiltInClip
 
 DEADLINE = 120.0
 ONCE = ('-p', 'loop:=false', '-p', 'wait_for_subscribers:=1')
@@ -50,7 +50,7 @@ class Camera:
                 self.node.create_subscription(
                     kind, topic, received.append, qos_profile_sensor_data)
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'stmask_ros.node.camera_node', '--ros-args', *arguments],
+            [sys.executable, '-m', 'stmask_ros.camera.node', '--ros-args', *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def spin_until(self, condition):
@@ -176,7 +176,7 @@ def test_a_bag_with_its_own_stamps(camera, shared):
 ])
 def test_a_wrong_parameter_ends_it_with_one_line(argument, text):
     done = subprocess.run(
-        [sys.executable, '-m', 'stmask_ros.node.camera_node', '--ros-args', '-p', argument],
+        [sys.executable, '-m', 'stmask_ros.camera.node', '--ros-args', '-p', argument],
         capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 1
     output = done.stdout + done.stderr

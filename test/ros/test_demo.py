@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from stmask_ros.bags import read_bag
-from stmask_ros.recording import check_recording
+from stmask_ros.bags.files import read_bag
+from stmask_ros.bags.recording import check_recording
 
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
 

@@ -19,17 +19,17 @@ from segmenter_process import RELIABLE, SegmenterProcess
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from stmask_ros.bags import IMAGE, INSTANCES, read_bag
-from stmask_ros.bags import message_types as bag_types
+from stmask_ros.bags.files import IMAGE, INSTANCES, read_bag
+from stmask_ros.bags.files import message_types as bag_types
 from stmask_ros.cli import build_parser, main
-from stmask_ros.evaluation.chosen_segmenter import tracker_config
+from stmask_ros.commands.chosen_segmenter import tracker_config
 from stmask_ros.images import compressed_picture, compressed_to_bgr
 from stmask_ros.masks import decode
 from stmask_ros.msg import TrackedInstanceArray
-from stmask_ros.node.image_messages import compressed_from_bytes, from_bgr
-from stmask_ros.node.messages import time_message
 from stmask_ros.node.parameters import Parameters
-from stmask_ros.replay import Replay
+from stmask_ros.ros.image_messages import compressed_from_bytes, from_bgr
+from stmask_ros.ros.messages import time_message
+from stmask_ros.tracking.replay import Replay
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter, load_segmenter
 

@@ -19,8 +19,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from segmenter_process import UNTRAINED, SegmenterProcess, image
 
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask, initialise
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = ROOT / 'config' / 'sros2_policy.xml'
@@ -178,7 +178,7 @@ def test_the_policy_is_what_the_camera_uses() -> None:
     node = Node('viewer', context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    camera = subprocess.Popen([sys.executable, '-m', 'stmask_ros.node.camera_node'])
+    camera = subprocess.Popen([sys.executable, '-m', 'stmask_ros.camera.node'])
     try:
         spin(executor, lambda: ('camera', '/') in node.get_node_names_and_namespaces())
         check_names(executor, node, 'camera', {

@@ -15,7 +15,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Int32
 
-from stmask_ros.node.receiver import Receiver
+from stmask_ros.ros.receiver import Receiver
 
 TOPIC = '/receiver/numbers'
 LONG = 60.0

@@ -265,7 +265,7 @@ def test_wrong_names_are_refused_at_the_start(value: str, said: str) -> None:
 
 def _camera_process(topic: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([
-        sys.executable, '-m', 'stmask_ros.node.camera_node', '--ros-args',
+        sys.executable, '-m', 'stmask_ros.camera.node', '--ros-args',
         '-r', f'image_raw:={topic}', '-r', f'__node:=camera{topic.replace("/", "_")}',
         '-p', 'rate:=4.0', '-p', 'width:=160', '-p', 'height:=120',
     ], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

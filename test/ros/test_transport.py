@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stmask_ros.node.transport import ros_distribution, use_large_message_profile
+from stmask_ros.ros.transport import ros_distribution, use_large_message_profile
 
 TRAFFIC = Path(__file__).with_name('image_traffic.py')
 PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')

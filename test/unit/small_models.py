@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from stmask_ros.network.checkpoint import Model, ModelDescription
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.stmask import STMask, initialise
-from stmask_ros.tracking.preprocess import Image
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.families.stmask.preprocess import Image
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.models.checkpoint import Model, ModelDescription
 from stmask_ros.tracking.segmenter import VideoSegmenter
-from stmask_ros.tracking.tracks import TrackerConfig
 
 
 def small(config: STMaskConfig) -> STMaskConfig:

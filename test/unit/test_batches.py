@@ -10,9 +10,10 @@ import pytest
 import torch
 from small_models import noise, small_model
 
-from stmask_ros.network.config import STMaskConfig
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.masks import region_mask, whole_masks
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
 from stmask_ros.tracking.captured import CapturingStep
-from stmask_ros.tracking.masks import region_mask, whole_masks
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import (
     ModelError,
@@ -20,7 +21,6 @@ from stmask_ros.tracking.segmenter import (
     VideoSegmenter,
     load_segmenter,
 )
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig
 
 CPU = torch.device('cpu')
 INTEGERS = (

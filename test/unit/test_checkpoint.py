@@ -13,11 +13,12 @@ import pytest
 import torch
 import yaml
 
-from stmask_ros import weights_command
-from stmask_ros.network.checkpoint import ModelError, load_model
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.layout import detect_configuration
-from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.commands import weights as weights_command
+from stmask_ros.families.errors import ModelError
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.layout import detect_configuration
+from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.models.checkpoint import load_model
 
 RELEASED = [name for name in STMaskConfig.names() if name.startswith('STMask')]
 

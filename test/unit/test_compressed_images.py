@@ -18,7 +18,7 @@ from stmask_ros.images import (
     compressed_to_bgr,
     to_bgr,
 )
-from stmask_ros.node.image_messages import compressed_from_bgr
+from stmask_ros.ros.image_messages import compressed_from_bgr
 
 RAMP = np.stack(np.broadcast_arrays(
     np.arange(60, dtype=np.uint8)[None] * 4, np.arange(40, dtype=np.uint8)[:, None] * 6,

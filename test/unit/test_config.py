@@ -10,8 +10,8 @@ import pytest
 import torch
 from small_models import noise, small, small_segmenter
 
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask, initialise
 
 # Table, row: the configuration's name.
 ROWS = {

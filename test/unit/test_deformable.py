@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
-from stmask_ros.network.deformable import (
+from stmask_ros.layers.deformable import (
     CELLS_AT_A_TIME,
     by_cell,
     deformable_convolution,

@@ -20,15 +20,15 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stmask_ros.network import boxes, deformable, temporal_fusion
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.inference import prepared_for_inference
-from stmask_ros.network.stmask import STMask
-from stmask_ros.network.temporal_fusion import TemporalFeatures
-from stmask_ros.tracking import preprocess
-from stmask_ros.tracking.frame_step import StepInput, StepOutput, compute
-from stmask_ros.tracking.preprocess import Geometry
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.families.stmask import preprocess, temporal_fusion
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.frame_step import StepInput, StepOutput, compute
+from stmask_ros.families.stmask.inference import prepared_for_inference
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.stmask.preprocess import Geometry
+from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.layers import boxes, deformable
 
 CUDA = torch.device('cuda')
 CONSTANTS = (

@@ -30,7 +30,7 @@ from annotated_clip import (
 )
 from rosbags.rosbag2 import StoragePlugin
 
-from stmask_ros.bags import (
+from stmask_ros.bags.files import (
     COMPRESSED_IMAGE,
     IMAGE,
     INSTANCES,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
+from stmask_ros.commands.eval_json import main
 from stmask_ros.evaluation import (
     Dataset,
     DatasetError,
@@ -25,7 +26,6 @@ from stmask_ros.evaluation import (
 )
 from stmask_ros.evaluation.dataset import parse_dataset, parse_predictions
 from stmask_ros.evaluation.identity_counts import FrameOverlaps, count_identities
-from stmask_ros.evaluation.json_command import main
 from stmask_ros.evaluation.rle import MaskSequence
 
 HEIGHT, WIDTH, LENGTH = 20, 30, 4

@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from stmask_ros.images import ImageError, to_bgr
-from stmask_ros.node.image_messages import fill, from_bgr
+from stmask_ros.ros.image_messages import fill, from_bgr
 
 COLOUR = {
     'bgr8': 'bgr', 'rgb8': 'rgb', 'bgra8': 'bgra', 'rgba8': 'rgba', 'mono8': 'g', '8UC1': 'g',

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCH_FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
 CAMERA = ROOT / 'launch' / 'camera.launch.py'
 SEVERAL = ROOT / 'launch' / 'multi_camera.launch.py'
-SHARED = ROOT / 'stmask_ros' / 'node' / 'launching.py'
+SHARED = ROOT / 'stmask_ros' / 'ros' / 'launching.py'
 DECLARERS = ('DeclareLaunchArgument', 'argument')
 
 

@@ -1,4 +1,4 @@
-"""The parts depend on each other one way only: node -> tracking -> network, and ROS in node."""
+"""The rooms of the package depend on each other one way only, and ROS stays in a few of them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / 'stmask_ros'
 MODULES = sorted(PACKAGE.rglob('*.py'))
 
-# The demonstration runs nodes and records their topics; `stmask demo` imports it when called.
-OUTSIDE_ROS = [module for module in MODULES
-               if module.relative_to(PACKAGE).parts[0] not in ('node', 'demo', 'demo.py')]
+# From the ground up: a room may import the rooms before it, and itself.
+FLOORS = (
+    'resources', 'memory', 'masks', 'layers', 'images', 'bags',
+    'tracking.results', 'families', 'models', 'tracking',
+    'views', 'sources', 'evaluation', 'training',
+    'ros', 'camera', 'node', 'commands', 'cli',
+)
+
+# The rooms that may import ROS when they are loaded; commands do so when they are run.
+WITH_ROS = ('camera', 'node', 'ros')
+
+# Commands that are themselves imported when they are called.
+THAT_RUN_NODES = ('stmask_ros.commands.bag_annotate', 'stmask_ros.commands.demo')
 
 ROS = ('ament_index_python', 'builtin_interfaces', 'cv_bridge', 'launch', 'launch_ros', 'rclpy',
        'rosidl_runtime_py', 'std_srvs', 'stmask_ros.msg')
-
-# What the modules of a folder may not import.
-FORBIDDEN = {
-    'network': ('stmask_ros.tracking', 'stmask_ros.evaluation', 'stmask_ros.training',
-                'stmask_ros.node'),
-    'tracking': ('stmask_ros.evaluation', 'stmask_ros.training', 'stmask_ros.node'),
-    'evaluation': ('stmask_ros.training',),
-    'training': ('stmask_ros.node',),
-    'node': ('stmask_ros.training',),
-}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -47,10 +47,14 @@ def is_ros(name: str) -> bool:
     return any(is_of(name, module) for module in ROS) or name.split('.')[0].endswith('_msgs')
 
 
-def folder(module: Path) -> str:
-    """Return the folder of the package that the module is in; '' for the package's own."""
-    parts = module.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else ''
+def floor(name: str) -> int | None:
+    """Return the floor of a module by its full name; None outside the house."""
+    rooms = [i for i, room in enumerate(FLOORS) if is_of(name, f'stmask_ros.{room}')]
+    return min(rooms, default=None)
+
+
+def full_name(module: Path) -> str:
+    return '.'.join(module.relative_to(PACKAGE.parent).with_suffix('').parts)
 
 
 def identify(module: Path) -> str:
@@ -58,15 +62,18 @@ def identify(module: Path) -> str:
 
 
 @pytest.mark.parametrize('module', MODULES, ids=identify)
-def test_imports_point_one_way(module: Path) -> None:
-    forbidden = FORBIDDEN.get(folder(module), ())
-    names = set(imports(ast.parse(module.read_text())))
-    assert not [name for name in names if any(is_of(name, other) for other in forbidden)]
+def test_imports_point_down(module: Path) -> None:
+    own = floor(full_name(module))
+    if own is None or module.name == '__main__.py':
+        return
+    above = [name for name in imports(ast.parse(module.read_text()))
+             if (other := floor(name)) is not None and other > own]
+    assert not above, f'{full_name(module)} imports from the floors above: {above}'
 
 
-@pytest.mark.parametrize('module', OUTSIDE_ROS, ids=identify)
-def test_nothing_outside_node_imports_ros(module: Path) -> None:
-    assert not [name for name in imports(ast.parse(module.read_text())) if is_ros(name)]
+def test_every_room_has_its_floor() -> None:
+    outside = {full_name(module) for module in MODULES if floor(full_name(module)) is None}
+    assert outside == {'stmask_ros.__init__', 'stmask_ros.moved_modules'}
 
 
 def imports_at_start(module: Path) -> Iterator[str]:
@@ -76,14 +83,23 @@ def imports_at_start(module: Path) -> Iterator[str]:
             yield from imports(statement)
 
 
-@pytest.mark.parametrize('module', OUTSIDE_ROS, ids=identify)
-def test_nothing_outside_node_needs_the_nodes_to_be_imported(module: Path) -> None:
-    # Subcommands that run nodes import them when they are called: `stmask` works without ROS.
-    assert not [name for name in imports_at_start(module) if is_of(name, 'stmask_ros.node')
-                or is_of(name, 'stmask_ros.demo')]
+def has_ros(module: Path) -> bool:
+    return any(is_of(full_name(module), f'stmask_ros.{room}') for room in WITH_ROS)
+
+
+@pytest.mark.parametrize('module', [m for m in MODULES if not has_ros(m)], ids=identify)
+def test_nothing_else_needs_ros_to_be_imported(module: Path) -> None:
+    # `stmask` works without ROS: what runs nodes is imported when it is called.
+    names = list(imports_at_start(module))
+    if full_name(module) in THAT_RUN_NODES:
+        return
+    assert not [name for name in names if is_ros(name)]
+    assert not [name for name in names for room in WITH_ROS if is_of(name, f'stmask_ros.{room}')]
 
 
 def test_the_rules_catch_what_they_are_for() -> None:
     source = 'import rclpy.node\nfrom sensor_msgs.msg import Image\nfrom stmask_ros import msg\n'
     assert all(is_ros(name) for name in imports(ast.parse(source)))
     assert not is_ros('stmask_ros.tracking.results.FrameResult')
+    lower, upper = floor('stmask_ros.layers.boxes'), floor('stmask_ros.node.segmenter')
+    assert lower is not None and upper is not None and lower < upper

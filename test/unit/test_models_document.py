@@ -9,8 +9,8 @@ from typing import Any
 
 from small_models import noise, small
 
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.stmask import STMask
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask
 
 DOCUMENT = Path(__file__).resolve().parents[2] / 'docs' / 'models.md'
 

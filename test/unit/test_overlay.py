@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from stmask_ros.masks import RegionMask
-from stmask_ros.overlay import colour_of, draw_overlay, label_image
 from stmask_ros.tracking.results import FrameResult, TrackStatus
+from stmask_ros.views.overlay import colour_of, draw_overlay, label_image
 
 HEIGHT, WIDTH = 120, 160
 

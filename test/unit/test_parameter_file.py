@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stmask_ros.camera.parameters import CameraParameters
 from stmask_ros.cli import build_parser
-from stmask_ros.node.camera_parameters import CameraParameters
 from stmask_ros.node.parameters import Parameters, rule_of
 
 FILE = Path(__file__).resolve().parent.parent.parent / 'config' / 'stmask.yaml'

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stmask_ros.bags import (
+from stmask_ros.bags.files import (
     COMPRESSED_IMAGE,
     INSTANCES,
     BagError,
@@ -18,14 +18,14 @@ from stmask_ros.bags import (
     message_types,
     read_bag,
 )
-from stmask_ros.masks import MaskEncoding, RegionMask
-from stmask_ros.recording import (
+from stmask_ros.bags.recording import (
     RecordingError,
     check_recording,
     contact_sheet,
     pictures,
     write_video,
 )
+from stmask_ros.masks import MaskEncoding, RegionMask
 
 IMAGES, OUT = '/camera/image_raw/compressed', '/segmenter/instances'
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from stmask_ros.network.checkpoint import ModelError, load_model
+from stmask_ros.families.errors import ModelError
+from stmask_ros.models.checkpoint import load_model
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'stmask_ros'
 MODULES = sorted(PACKAGE.rglob('*.py'))
@@ -37,8 +38,8 @@ ARGUMENTS_NOT_TO_GIVE = {'allow_pickle': True, 'shell': True}
 
 EXCEPTIONS = {
     ('memory.py', 'ctypes'),  # two functions of the C library that the process runs on
-    ('node/demo.py', 'subprocess'),  # `stmask demo` starts camera and segmenter
-    ('node/picture_sources.py', 'cv2.VideoCapture'),  # of files that exist, see test_sources.py
+    ('commands/demo.py', 'subprocess'),  # `stmask demo` starts camera and segmenter
+    ('sources/pictures.py', 'cv2.VideoCapture'),  # of files that exist, see test_sources.py
 }
 # Workers of torchrun and of the data loader; no node imports these folders.
 PARALLEL = ('torch.distributed', 'multiprocessing', 'torch.multiprocessing')

@@ -10,10 +10,10 @@ import pytest
 import torch
 from small_models import noise, small_model, small_segmenter
 
-from stmask_ros.network.boxes import center_size
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.layers.boxes import center_size
 from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
 from stmask_ros.tracking.segmenter import InvalidImageError, VideoSegmenter
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig, TrackTable
 
 
 def run(segmenter: VideoSegmenter, count: int, first: int = 0) -> tuple[

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmark.turnover import Turnover
-from stmask_ros.tracking.tracks import StreamState, TrackerConfig
+from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
 
 STEPS = 4000
 

@@ -8,10 +8,11 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from stmask_ros.clips import BuiltInClip
+from stmask_ros.camera.schedule import Schedule
 from stmask_ros.images import ImageError
-from stmask_ros.node.schedule import Schedule
-from stmask_ros.node.sources import SourceError, SourceOptions, open_source
+from stmask_ros.sources.built_in_clip import BuiltInClip
+from stmask_ros.sources.opening import open_source
+from stmask_ros.sources.source import SourceError, SourceOptions
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 RAW, JPEG = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'

@@ -10,7 +10,8 @@ import pytest
 from small_models import noise, small_segmenter
 from test_segmenter import assert_same
 
-from stmask_ros.tracking.preprocess import Image
+from stmask_ros.families.stmask.preprocess import Image
+from stmask_ros.families.stmask.tracks import StreamState
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import (
@@ -20,7 +21,6 @@ from stmask_ros.tracking.stream import (
     StreamOutput,
     process_together,
 )
-from stmask_ros.tracking.tracks import StreamState
 
 FRAME = 33_000_000
 SIZES = [(90, 128), (60, 80), (120, 160), (91, 127)]

@@ -14,9 +14,9 @@ import torch
 import yaml
 from pycocotools import mask as coco_mask
 
+from stmask_ros.commands import training as command
 from stmask_ros.evaluation.dataset import load_dataset
 from stmask_ros.tracking.segmenter import load_segmenter
-from stmask_ros.training import command
 
 RUN = {
     'name': 'tiny', 'configuration': 'stmask_lite', 'classes': ['disc', 'thing'], 'out': 'out',

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from stmask_ros.evaluation.annotations import load_annotations
-from stmask_ros.network.config import STMaskConfig
+from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.training.clip_files import write_clips
-from stmask_ros.training.config import TrainingError, read_config
+from stmask_ros.training.config import read_config
 from stmask_ros.training.cutouts import Library
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap
 from stmask_ros.training.loader import (

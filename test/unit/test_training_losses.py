@@ -12,17 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmask_ros.network.boxes import center_size, encode, priors
-from stmask_ros.network.temporal_fusion import TemporalNet, pool_regions
-from stmask_ros.training.losses import (
+from stmask_ros.families.stmask.temporal_fusion import TemporalNet, pool_regions
+from stmask_ros.families.stmask.training.losses import (
     DensePredictions,
     LossConfig,
     classification_loss,
     multibox_loss,
     track_loss,
 )
-from stmask_ros.training.mask_losses import mask_loss
-from stmask_ros.training.targets import FrameTargets, MatchingRules, assign
+from stmask_ros.families.stmask.training.mask_losses import mask_loss
+from stmask_ros.families.stmask.training.targets import FrameTargets, MatchingRules, assign
+from stmask_ros.layers.boxes import center_size, encode, priors
 
 LEVELS = ((12, 20), (6, 10), (3, 5), (2, 3), (1, 2))
 KERNELS = ((3.0, 3.0), (3.0, 5.0), (5.0, 3.0))

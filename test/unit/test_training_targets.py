@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stmask_ros.training.targets import (
+from stmask_ros.families.stmask.training.targets import (
     Assignment,
     FrameTargets,
     MatchingRules,

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from stmask_ros.cli import main
-from stmask_ros.network.checkpoint import load_model
-from stmask_ros.network.config import STMaskConfig
-from stmask_ros.network.official import OFFICIAL, official_checkpoint
-from stmask_ros.network.stmask import STMask, initialise
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.models.checkpoint import load_model
+from stmask_ros.models.official import OFFICIAL, official_checkpoint
 from stmask_ros.resources import share_directory
 
 

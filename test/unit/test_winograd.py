@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from stmask_ros.network.winograd import WinogradConv2d
+from stmask_ros.layers.winograd import WinogradConv2d
 
 
 def test_no_maps_give_none() -> None:

@@ -1,0 +1,21 @@
+"""Rosbag2 files, read and written without a ROS installation."""
+
+from stmask_ros.bags.files import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    INSTANCES,
+    BagError,
+    BagMessage,
+    BagWriter,
+    bag_topics,
+    image_topic,
+    instances_topic,
+    message_types,
+    offered_qos,
+    read_bag,
+)
+
+__all__ = [
+    'COMPRESSED_IMAGE', 'IMAGE', 'INSTANCES', 'BagError', 'BagMessage', 'BagWriter', 'bag_topics',
+    'image_topic', 'instances_topic', 'message_types', 'offered_qos', 'read_bag',
+]

@@ -1,0 +1,182 @@
+"""The command that writes what the node would say beside a recording: `stmask bag annotate`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from rclpy.serialization import serialize_message
+from rich.progress import Progress
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from std_msgs.msg import Header
+
+from stmask_ros.bags.files import (
+    IMAGE,
+    INSTANCES,
+    BagError,
+    BagMessage,
+    BagWriter,
+    bag_topics,
+    image_topic,
+    message_types,
+    offered_qos,
+    read_bag,
+)
+from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter
+from stmask_ros.masks import MaskEncoding
+from stmask_ros.ros.messages import (
+    InstanceFormat,
+    duration_message,
+    image_message,
+    instances_message,
+    label_info_message,
+    time_message,
+)
+from stmask_ros.tracking.replay import Replay, ReplayedImage, picture_of, stamp_of
+from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter
+from stmask_ros.views.overlay import draw_overlay
+
+_LOGGER = logging.getLogger(__name__)
+_LABEL_INFO = 'stmask_ros/msg/LabelInfo'
+_FOREVER = QosTime(9223372036, 854775807)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the new bag; return the exit status: 1 if the old one is damaged."""
+    try:
+        topic = image_topic(options.bag, options.topic)
+        segmenter = load_chosen_segmenter(options)
+        annotator = Annotator(options.bag, topic, segmenter, options.name, options.max_gap)
+        count = annotator.write(options.out)
+    except (BagError, ModelError, OSError, ValueError) as error:
+        _LOGGER.error('%s', error)
+        return 1
+    _LOGGER.info('%d images annotated in %s', count, options.out)
+    if annotator.damage:
+        _LOGGER.error('%s; what could be read is annotated', annotator.damage)
+    return 1 if annotator.damage else 0
+
+
+class Annotator:
+    """
+    Copies a bag, with instances, overlay and label_info of its images.
+
+    damage: why the bag could not be read to its end; empty if it could.
+    """
+
+    def __init__(
+        self, bag: Path, topic: str, segmenter: VideoSegmenter, name: str, max_gap: float
+    ) -> None:
+        """
+        Prepare.
+
+        topic: of the images. name: of the node, before its topics. max_gap: see Replay.
+        """
+        self.damage = ''
+        self._bag = bag
+        self._topic = topic
+        self._segmenter = segmenter
+        self._name = '/' + name.strip('/')
+        self._replay = Replay(segmenter, max_gap)
+        self._written = InstanceFormat(
+            segmenter.model_name, segmenter.class_names, MaskEncoding.COCO_RLE
+        )
+        self._skipped = 0
+
+    def write(self, folder: Path) -> int:
+        """
+        Write the new bag and return the number of annotated images.
+
+        Raises BagError if the folder is there already or nothing can be read.
+        """
+        self._warn_of_unknown_types()
+        offered = offered_qos(self._bag) | {f'{self._name}/label_info': [_latched()]}
+        count = 0
+        with BagWriter(folder, offered) as writer, Progress(transient=True) as progress:
+            task = progress.add_task(self._topic, total=None)
+            for image in self._replay.run(self._copied(writer)):
+                if image.position == 0:
+                    self._write_label_info(writer, image.message.time)
+                count += self._annotate(writer, image)
+                progress.advance(task)
+        return count
+
+    def _warn_of_unknown_types(self) -> None:
+        known = message_types().types
+        unknown = {name: kind for name, kind in bag_topics(self._bag).items() if kind not in known}
+        if unknown:
+            _LOGGER.warning('not copied, for their types are not known here: %s', ', '.join(
+                f'{name} ({kind})' for name, kind in unknown.items()
+            ))
+
+    def _copied(self, writer: BagWriter) -> Iterator[BagMessage]:
+        """Copy all messages, and yield the images among them."""
+        count = 0
+        try:
+            for message in read_bag(self._bag):
+                count += 1
+                writer.write_content(message)
+                if message.topic == self._topic:
+                    yield message
+        except BagError as error:
+            if count == 0:
+                raise
+            self.damage = str(error)
+
+    def _annotate(self, writer: BagWriter, image: ReplayedImage) -> bool:
+        """Write what the node says of an image, and return whether it says anything."""
+        if image.result is None:
+            self._skipped += 1
+            _LOGGER.warning('image %d dropped: %s', image.position + 1, image.detail)
+            return False
+        header = _header(image.message)
+        instances = instances_message(image.result, header, self._skipped, self._written)
+        instances.processing_time = duration_message(round(image.seconds * 1e9))
+        picture = picture_of(image.message).pixels
+        overlay = draw_overlay(picture, image.result, self._segmenter.class_names)
+        time = image.message.time
+        writer.write(
+            f'{self._name}/instances', INSTANCES, time, serialize_message(instances)
+        )
+        writer.write(
+            f'{self._name}/overlay', IMAGE, time,
+            serialize_message(image_message(overlay, 'bgr8', header)),
+        )
+        self._skipped = 0
+        return True
+
+    def _write_label_info(self, writer: BagWriter, time: int) -> None:
+        message = label_info_message(
+            self._segmenter.model_name, self._segmenter.class_names,
+            self._segmenter.tracker.score_threshold, time_message(time),
+        )
+        writer.write(f'{self._name}/label_info', _LABEL_INFO, time, serialize_message(message))
+
+
+def _header(message: BagMessage) -> Header:
+    header = message.content.header
+    return Header(stamp=time_message(stamp_of(message.content)), frame_id=header.frame_id)
+
+
+def _latched() -> Qos:
+    """Return the quality of service of a topic that late subscribers get the last message of."""
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=1,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL,
+        deadline=_FOREVER,
+        lifespan=_FOREVER,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=_FOREVER,
+        avoid_ros_namespace_conventions=False,
+    )

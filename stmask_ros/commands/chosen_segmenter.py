@@ -1,0 +1,67 @@
+"""The segmenter that a command's options ask for, and what its results depend on."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.tracking.segmenter import VideoSegmenter, load_segmenter
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def tracker_config(options: argparse.Namespace) -> TrackerConfig:
+    """Return the tracker's rules; ValueError for a value out of range."""
+    return TrackerConfig(
+        score_threshold=options.score_threshold,
+        birth_threshold=options.birth_threshold,
+        nms_threshold=options.nms_threshold,
+        max_missed=options.max_missed,
+        retirement=options.retirement,
+    )
+
+
+def load_chosen_segmenter(options: argparse.Namespace, device_index: int = 0) -> VideoSegmenter:
+    """
+    Load the model; ModelError or ValueError if that cannot be done.
+
+    device_index: which CUDA device, where there are several and none is named.
+    """
+    if options.torch_threads < 1:
+        raise ValueError(f'--torch-threads: expected 1 or more, got {options.torch_threads}')
+    torch.set_num_threads(options.torch_threads)
+    device = options.device
+    if device in ('auto', 'cuda') and torch.cuda.device_count() > 1:
+        device = f'cuda:{device_index % torch.cuda.device_count()}'
+    segmenter = load_segmenter(
+        options.model, device, tracker_config(options), options.precision
+    )
+    if segmenter.freshly_initialised:
+        _LOGGER.warning(
+            'the weights of %s are freshly initialised, not trained: masks, classes and scores '
+            'mean nothing', segmenter.model_name,
+        )
+    return segmenter
+
+
+def segmenter_settings(segmenter: VideoSegmenter) -> dict[str, Any]:
+    """Return what its results depend on, as JSON values."""
+    device = segmenter.device.type
+    threads = {'torch_threads': torch.get_num_threads()} if device == 'cpu' else {}
+    return {
+        'model': segmenter.model_name, 'device': device, 'precision': segmenter.precision,
+        **threads,
+        'tracker': asdict(segmenter.tracker),
+    }
+
+
+def untrained_facts(segmenter: VideoSegmenter) -> list[tuple[str, str]]:
+    """Return the warning that belongs into a report of untrained weights, or nothing."""
+    if not segmenter.freshly_initialised:
+        return []
+    return [('weights', 'freshly initialised, not trained: the scores say nothing of the method')]

@@ -1,0 +1,227 @@
+"""The demo: camera and segmenter as real nodes in processes of their own, recorded and shown."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sensor_msgs.msg import CompressedImage, Image
+
+from stmask_ros.bags.files import COMPRESSED_IMAGE, IMAGE, INSTANCES, BagError, read_bag
+from stmask_ros.bags.recording import (
+    Recording,
+    RecordingError,
+    check_recording,
+    contact_sheet,
+    pictures,
+    rate_of,
+    write_video,
+)
+from stmask_ros.models.checkpoint import find_model, read_description
+from stmask_ros.msg import TrackedInstanceArray
+from stmask_ros.ros.recorder import Recorder, Topic
+from stmask_ros.ros.transport import use_large_message_profile
+
+_IMAGES = '/camera/image_raw'
+_INSTANCES = '/segmenter/instances'
+_OVERLAY = '/segmenter/overlay'
+_START_SECONDS = 120.0
+_IDLE_SECONDS = 60.0
+_END_SECONDS = 10.0
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says what happened and where to look."""
+
+
+def run_demo(arguments: Namespace) -> int:
+    """
+    Run the demo; return 0 if every recorded message kept its promises, else 1.
+
+    arguments: out, source, model, device, rate, birth_threshold, as stmask_ros.cli defines them.
+    """
+    console = Console()
+    out = Path(arguments.out)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    use_large_message_profile()
+    # A domain of its own: no robot on the network sees the demo, nor the demo it.
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    try:
+        health = _run_nodes(arguments, out, console)
+        recording = check_recording(out / 'bag', f'{_IMAGES}/compressed', _INSTANCES)
+    except (BagError, DemoError, RecordingError) as error:
+        console.print(f'[red]{error}')
+        return 1
+    _draw(out)
+    console.print(_summary(recording, health))
+    if read_description(find_model(arguments.model)).weights is None:
+        console.print(
+            '[yellow]The weights are freshly initialised, not trained: masks, classes and scores '
+            'mean nothing. This run shows the machinery only.'
+        )
+    console.print(f'Video {out}/overlay.mp4, pictures {out}/overlay.png, bag {out}/bag')
+    return 0
+
+
+def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, str]:
+    """Run both nodes until the source ends; return the segmenter's last report."""
+    segmenter = [
+        '-m', 'stmask_ros.node.segmenter_node', '--ros-args', '-r', f'image:={_IMAGES}',
+        '-p', 'autostart:=true', '-p', f'model:={arguments.model}',
+        '-p', f'device:={arguments.device}',
+        '-p', f'birth_threshold:={float(arguments.birth_threshold)}',
+    ]
+    camera = [
+        '-m', 'stmask_ros.camera.node', '--ros-args', '-r', '__ns:=/camera',
+        '-p', f"source:='{arguments.source}'", '-p', f'rate:={float(arguments.rate)}',
+        '-p', 'loop:=false', '-p', 'wait_for_subscribers:=2',
+        '-p', f'qos_overrides.{_IMAGES}/compressed.publisher.reliability:=reliable',
+    ]
+    progress = Progress(
+        SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn(), console=console
+    )
+    rclpy.init(args=[])
+    node = rclpy.create_node('demo')
+    listener = _HealthListener(node)
+    recorder = Recorder(node, out / 'bag', [
+        Topic(f'{_IMAGES}/compressed', CompressedImage, COMPRESSED_IMAGE),
+        Topic(_INSTANCES, TrackedInstanceArray, INSTANCES),
+        Topic(_OVERLAY, Image, IMAGE),
+    ])
+    try:
+        with progress, _process(segmenter, out / 'segmenter.log') as running:
+            task = progress.add_task('Loading the model')
+            _spin(node, lambda: listener.active, running, _START_SECONDS, 'the segmenter to start')
+            with _process(camera, out / 'camera.log') as playing:
+                while playing.poll() is None:
+                    rclpy.spin_once(node, timeout_sec=0.1)
+                    progress.update(task, description=_progress_text(recorder))
+                    _check_running(running, out / 'segmenter.log')
+                if playing.returncode:
+                    raise DemoError(f'the camera failed:\n{(out / "camera.log").read_text()}')
+            listener.forget()
+            _spin(node, lambda: listener.idle, running, _IDLE_SECONDS, 'the last image')
+        if not recorder.counts[_INSTANCES]:
+            raise DemoError(
+                f'no image was segmented: {listener.facts["message"]}; see {out}/segmenter.log'
+            )
+        return listener.facts
+    finally:
+        recorder.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+class _HealthListener:
+    """Keeps the segmenter's last diagnostic report."""
+
+    def __init__(self, node: Node) -> None:
+        self.facts: dict[str, str] = {}
+        self._subscription = node.create_subscription(
+            DiagnosticArray, '/diagnostics', self._on_report, 10
+        )
+
+    def _on_report(self, array: DiagnosticArray) -> None:
+        for status in array.status:
+            if status.name.endswith('segmenter'):
+                self.facts = {v.key: v.value for v in status.values}
+                self.facts['message'] = status.message
+
+    def forget(self) -> None:
+        """Wait for a new report."""
+        self.facts = {}
+
+    @property
+    def active(self) -> bool:
+        return self.facts.get('state') == 'active'
+
+    @property
+    def idle(self) -> bool:
+        return self.facts.get('images waiting or in work') == '0'
+
+
+def _spin(
+    node: Node, done: Callable[[], bool], running: subprocess.Popen[bytes], seconds: float,
+    what: str,
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        rclpy.spin_once(node, timeout_sec=0.1)
+        if running.poll() is not None or time.monotonic() > deadline:
+            raise DemoError(f'waited for {what}, in vain; see segmenter.log')
+
+
+def _check_running(process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.poll() is not None:
+        raise DemoError(f'the segmenter ended with {process.returncode}:\n{log.read_text()}')
+
+
+@contextmanager
+def _process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Python with these arguments; end it with SIGINT, as Ctrl-C would."""
+    with log.open('wb') as file:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _progress_text(recorder: Recorder) -> str:
+    images = recorder.counts[f'{_IMAGES}/compressed']
+    return f'{images} images sent, {recorder.counts[_INSTANCES]} segmented'
+
+
+def _draw(out: Path) -> None:
+    rate = rate_of(read_bag(out / 'bag', _INSTANCES))
+    write_video(out / 'overlay.mp4', pictures(out / 'bag', _OVERLAY), rate)
+    frames = list(pictures(out / 'bag', _OVERLAY))
+    if frames:
+        cv2.imwrite(str(out / 'overlay.png'), contact_sheet(frames))
+
+
+def _summary(recording: Recording, health: dict[str, str]) -> Table:
+    table = Table(title='stmask_ros demo', show_header=False)
+    rows = [
+        ('model', f'{health.get("model")} on {health.get("device")}'),
+        ('images sent by the camera', str(recording.inputs)),
+        ('received by the segmenter', health.get('images received', '?')),
+        ('processed', health.get('images processed', '?')),
+    ]
+    rows += [(k, v) for k, v in sorted(health.items()) if k.startswith('dropped: ')]
+    rows += [
+        ('tracks', str(recording.tracks)),
+        ('instances', str(recording.instances)),
+        ('messages checked', f'{recording.outputs}, all right'),
+    ]
+    if recording.outputs:
+        p50, p99 = np.percentile(recording.latencies * 1e3, (50, 99))
+        rows.append(('latency from stamp, p50 / p99', f'{p50:.0f} / {p99:.0f} ms'))
+    for name, value in rows:
+        table.add_row(name, value)
+    return table

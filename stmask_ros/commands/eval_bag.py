@@ -1,0 +1,142 @@
+"""The command that scores a bag: `stmask eval bag`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from rich.progress import Progress
+
+from stmask_ros.bags.files import BagError, image_topic, instances_topic, read_bag
+from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter, untrained_facts
+from stmask_ros.evaluation.annotations import Annotations, Bgr, load_annotations
+from stmask_ros.evaluation.bag_runs import BagRun, FrameMatcher, RecordedRun, ReplayedRun
+from stmask_ros.evaluation.dataset import DatasetError, Video, write_predictions
+from stmask_ros.evaluation.report_page import Report
+from stmask_ros.evaluation.scores import score
+from stmask_ros.evaluation.track_collection import predictions_of
+from stmask_ros.images import ImageError
+from stmask_ros.tracking.replay import Replay, picture_of, stamp_of
+from stmask_ros.tracking.segmenter import ModelError
+
+Facts = list[tuple[str, str]]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score a bag; return the exit status: 1 if it is damaged, though what it holds is scored."""
+    try:
+        annotations = _chosen_annotations(options)
+        video = annotations.dataset.videos[0]
+        outcome, facts = _recorded(options, video) if options.from_recorded else _replayed(
+            options, video
+        )
+        _conclude(options, annotations, outcome, facts)
+    except (BagError, DatasetError, ModelError, OSError, ValueError) as error:
+        _LOGGER.error('%s', error)
+        return 1
+    if outcome.damage:
+        _LOGGER.error('%s; what could be read is scored, the rest counts as missed',
+                      outcome.damage)
+    return 1 if outcome.damage else 0
+
+
+def _chosen_annotations(options: argparse.Namespace) -> Annotations:
+    """Return the annotations of the one video that the bag shows."""
+    annotations = load_annotations(options.annotations)
+    if options.class_agnostic:
+        annotations = annotations.without_classes()
+    videos = annotations.dataset.videos
+    if options.video is None and len(videos) == 1:
+        return annotations
+    name = options.video or options.bag.stem
+    if options.video is None and name not in {video.name for video in videos}:
+        raise DatasetError(
+            f'the annotations hold {len(videos)} videos and none is called {name} as the bag is: '
+            'name the one that the bag shows (--video)'
+        )
+    return annotations.only([name])
+
+
+def _replayed(options: argparse.Namespace, video: Video) -> tuple[BagRun, Facts]:
+    topic = image_topic(options.bag, options.topic)
+    segmenter = load_chosen_segmenter(options)
+    replay = Replay(segmenter, options.max_gap)
+    with Progress(transient=True) as progress:
+        images = progress.track(
+            replay.run(read_bag(options.bag, topic)), video.length, description=video.name
+        )
+        outcome = ReplayedRun(video).read(images, segmenter.class_names)
+    return outcome, [
+        ('images', f'{topic}, replayed'),
+        ('model', segmenter.model_name),
+        ('device', str(segmenter.device)),
+        *untrained_facts(segmenter),
+    ]
+
+
+def _recorded(options: argparse.Namespace, video: Video) -> tuple[BagRun, Facts]:
+    topic = instances_topic(options.bag, options.instances_topic)
+    images = _topic_of_images(options)
+    outcome = RecordedRun(video).read(
+        read_bag(options.bag, images) if images else (), read_bag(options.bag, topic)
+    )
+    models = sorted({message.content.model for message in read_bag(options.bag, topic)})
+    return outcome, [
+        ('instances', f'{topic}, as recorded'), ('images', images or 'not recorded'),
+        ('model', ', '.join(models) or 'unknown'),
+    ]
+
+
+def _topic_of_images(options: argparse.Namespace) -> str:
+    """Return the topic of images; '' where there is none and none is asked for."""
+    try:
+        return image_topic(options.bag, options.topic)
+    except BagError as error:
+        if options.topic or 'several' in str(error):
+            raise
+        return ''
+
+
+def _conclude(
+    options: argparse.Namespace, annotations: Annotations, outcome: BagRun, facts: Facts
+) -> None:
+    """Write results and report, and print the tables."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    tracks = outcome.collector.tracks(annotations.category_of_class(outcome.class_names))
+    write_predictions(options.out / 'results.json', predictions_of(tracks))
+    video = annotations.dataset.videos[0]
+    matched = 'by stamp' if FrameMatcher(video).by_stamp else 'by order'
+    report = Report(
+        f'{video.name} in {options.bag.name}',
+        [*facts, ('video', f'{video.name}, {video.length} frames, matched {matched}'),
+         *([('damage', outcome.damage)] if outcome.damage else [])],
+        score(annotations, tracks, options.identity_threshold),
+        outcome.latencies,
+        lambda frames: _pictures(options, video, [frame for _, frame in frames]),
+        [outcome.count_table()],
+    )
+    report.write(options.out)
+    sys.stdout.write(f'{report.text()}\n\nreport: {options.out / "report.html"}\n')
+
+
+def _pictures(
+    options: argparse.Namespace, video: Video, frames: Sequence[int]
+) -> list[Bgr | None]:
+    """Return the pictures of some frames; None for those that the bag does not hold."""
+    topic = _topic_of_images(options)
+    if not topic:
+        return [None] * len(frames)
+    matcher = FrameMatcher(video)
+    found: dict[int, Bgr] = {}
+    try:
+        for position, message in enumerate(read_bag(options.bag, topic)):
+            frame = matcher.frame_of(position, stamp_of(message.content))
+            if frame is not None and frame in frames:
+                found[frame] = picture_of(message).pixels
+    except (BagError, ImageError) as error:
+        _LOGGER.info('no more pictures for the report: %s', error)
+    return [found.get(frame) for frame in frames]

@@ -1,0 +1,177 @@
+"""The commands `stmask eval` and `stmask bag`, and what they take."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stmask_ros.commands import eval_json as json_command
+
+if TYPE_CHECKING:
+    SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(commands: SubParsers) -> None:
+    """Add both commands with their subcommands; each sets `run`, a function of the options."""
+    evaluation = commands.add_parser('eval', help='score masks and identities')
+    subcommands = evaluation.add_subparsers(required=True, metavar='WHAT')
+    json_command.register(subcommands)
+    _register_dataset(subcommands)
+    _register_bag(subcommands)
+    bag = commands.add_parser('bag', help='work on recorded image topics')
+    _register_annotate(bag.add_subparsers(required=True, metavar='WHAT'))
+
+
+# What runs a network is imported when it is called, so that help does not wait for PyTorch.
+
+
+def _run_dataset(options: argparse.Namespace) -> int:
+    from stmask_ros.commands.eval_dataset import run
+
+    return run(options)
+
+
+def _run_bag(options: argparse.Namespace) -> int:
+    from stmask_ros.commands.eval_bag import run
+
+    return run(options)
+
+
+def _run_annotate(options: argparse.Namespace) -> int:
+    # Writes the node's own messages, and so needs the node's ROS 2; the others do not.
+    from stmask_ros.commands.bag_annotate import run
+
+    return run(options)
+
+
+def _register_dataset(subcommands: SubParsers) -> None:
+    text = 'run a model over an annotated data set, video by video, and score it'
+    parser = subcommands.add_parser('dataset', help=text, description=(
+        f'{text[0].upper()}{text[1:]}. Finished videos are kept in --out: the same command goes '
+        'on where it was stopped. Under torchrun each worker takes whole videos.'
+    ))
+    _add_annotations(parser)
+    parser.add_argument('--images', type=Path, required=True, help='folder of the frames')
+    parser.add_argument('--out', type=Path, default=Path('out/eval'), help='folder of the results')
+    parser.add_argument(
+        '--videos', nargs='+', default=[], metavar='NAME', help='run only these, by name or id'
+    )
+    _add_scoring_arguments(parser)
+    _add_segmenter_arguments(parser)
+    parser.set_defaults(run=_run_dataset)
+
+
+def _register_bag(subcommands: SubParsers) -> None:
+    text = 'run a model over the images of a bag as the node would, and score it'
+    parser = subcommands.add_parser('bag', help=text, description=(
+        f'{text[0].upper()}{text[1:]}. Every image is processed, in order, as fast as the machine '
+        'allows; with --from-recorded nothing is run, and the recorded instances are scored.'
+    ))
+    _add_bag(parser)
+    _add_annotations(parser)
+    parser.add_argument(
+        '--video', metavar='NAME',
+        help="the video of the annotations that the bag shows, by name or id (default: the only "
+             "one, or the one with the bag's name)",
+    )
+    parser.add_argument('--out', type=Path, default=Path('out/bag'), help='folder of the results')
+    parser.add_argument(
+        '--from-recorded', action='store_true',
+        help='score the recorded instances: an image without them counts as missed',
+    )
+    parser.add_argument(
+        '--instances-topic', default='', metavar='TOPIC',
+        help='topic of the recorded instances (default: the only one)',
+    )
+    _add_scoring_arguments(parser)
+    _add_segmenter_arguments(parser)
+    _add_max_gap(parser)
+    parser.set_defaults(run=_run_bag)
+
+
+def _register_annotate(subcommands: SubParsers) -> None:
+    text = 'write a new bag with what the node would say of the images of another'
+    parser = subcommands.add_parser('annotate', help=text, description=(
+        f'{text[0].upper()}{text[1:]}: all its messages, and beside them instances, overlay and '
+        'label_info.'
+    ))
+    _add_bag(parser)
+    parser.add_argument('out', type=Path, help='folder of the new MCAP bag')
+    parser.add_argument(
+        '--name', default='/segmenter', help='name of the node, before its topics'
+    )
+    _add_segmenter_arguments(parser, birth_threshold=0.2, nms_threshold=0.4)
+    _add_max_gap(parser)
+    parser.set_defaults(run=_run_annotate)
+
+
+def _add_bag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('bag', type=Path, help='rosbag2 folder, or .mcap or .db3 file')
+    parser.add_argument('--topic', default='', help='topic of the images (default: the only one)')
+
+
+def _add_annotations(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--annotations', type=Path, required=True,
+        help='JSON file of YouTube-VIS or OVIS, or folder of mask pictures as DAVIS has it',
+    )
+
+
+def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('scores')
+    group.add_argument(
+        '--class-agnostic', action='store_true',
+        help='take all classes as one, for a model with other classes than the annotations',
+    )
+    group.add_argument(
+        '--identity-threshold', type=float, metavar='SCORE',
+        help='tracks with a lower score count for the track AP only (default: none)',
+    )
+
+
+def _add_segmenter_arguments(
+    parser: argparse.ArgumentParser, birth_threshold: float = 0.0, nms_threshold: float = 0.5
+) -> None:
+    group = parser.add_argument_group('segmenter')
+    group.add_argument('--model', default='stmask_lite', help='name or path of a model')
+    group.add_argument('--device', default='auto', help='cpu, cuda or auto (default)')
+    group.add_argument(
+        '--precision', choices=('float32', 'float16', 'bfloat16'), default='float32',
+        help="of the network's weights and feature maps on CUDA (default: float32)",
+    )
+    group.add_argument(
+        '--torch-threads', type=int, default=1, metavar='N',
+        help='CPU threads of the network (default: 1). Another number can change the last bits of '
+             'a score',
+    )
+    group.add_argument(
+        '--score-threshold', type=float, default=0.05, metavar='SCORE',
+        help='lowest score of an instance, 0 to 1 (default: 0.05)',
+    )
+    group.add_argument(
+        '--birth-threshold', type=float, default=birth_threshold, metavar='SCORE',
+        help='lowest score of a detection that starts a track, 0 to 1 (default: '
+             f"{birth_threshold:g}; AP wants 0, the node's is 0.2)",
+    )
+    group.add_argument(
+        '--nms-threshold', type=float, default=nms_threshold, metavar='IOU',
+        help='of two detections that overlap more, the weaker is dropped, 0 to 1 (default: '
+             f"{nms_threshold:g}; the published STMask's is 0.5, the node's is 0.4)",
+    )
+    group.add_argument(
+        '--max-missed', type=int, default=10, metavar='FRAMES',
+        help='frames in a row that a track is carried without a detection (default: 10)',
+    )
+    group.add_argument(
+        '--retirement', choices=('missed', 'never'), default='missed',
+        help="'missed' gives tracks up as the node does (default); 'never' keeps all, as the "
+             'released code does',
+    )
+
+
+def _add_max_gap(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--max-gap', type=float, default=10.0, metavar='SECONDS',
+        help='longest pause between the stamps of two images of one epoch (default: 10; 0: none)',
+    )

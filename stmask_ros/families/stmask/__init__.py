@@ -1,0 +1,1 @@
+"""STMask (CVPR 2021), from its configuration to its association."""

@@ -1,0 +1,114 @@
+"""Which detection continues which track (specification, section 11). Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stmask_ros.families.stmask.detection import Detections
+from stmask_ros.families.stmask.masks import mask_iou
+from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
+from stmask_ros.layers.boxes import box_iou
+
+RELEASED_NEW_TRACK_SCORE = 1.4
+PAPER_NEW_TRACK_SCORE = 0.8
+AMBIGUOUS_OVERLAP = 0.3
+
+
+def similarity(
+    detections: Detections, masks: Tensor, tracks: TrackTable, config: TrackerConfig
+) -> Tensor:
+    """Return the matching scores [..., D, 1 + tracks]; column 0 stands for a new track."""
+    cosine = detections.embeddings @ tracks.embeddings.mT
+    overlap = mask_iou(masks, tracks.masks)
+    if config.matching == 'paper':
+        scores, new = cosine + overlap, PAPER_NEW_TRACK_SCORE
+    else:
+        scores = (1 + cosine) / 2 + overlap + 2 * box_iou(detections.boxes, tracks.boxes)
+        new = RELEASED_NEW_TRACK_SCORE
+    if config.new_track_score is not None:
+        new = config.new_track_score
+    scores = scores.masked_fill(~tracks.valid.unsqueeze(-2), -torch.inf)
+    return F.pad(scores, (1, 0), value=new)
+
+
+class Association(NamedTuple):
+    """The tracks as this frame shows them, and as the next frame is to remember them."""
+
+    shown: TrackTable
+    remembered: TrackTable
+
+
+def associate(
+    tracks: TrackTable,
+    detections: Detections,
+    masks: Tensor,
+    next_id: int | Tensor,
+    stamp: int | Tensor,
+    config: TrackerConfig,
+    fused: bool = True,
+) -> Association:
+    """
+    Join the detections of a frame, or of each of a batch, to the tracks.
+
+    tracks: carried to this frame already, if fused. masks: soft, [..., detections, H, W].
+    next_id, stamp: int64 [B, 1] for a batch. Detected tracks are renewed, new ones come after.
+    A track takes the strongest detection that chose it; the others that did are dropped. Without
+    temporal fusion, a detection over several remembered masks renews none of them.
+    """
+    chosen = similarity(detections, masks, tracks, config).argmax(-1)
+    new = (chosen == 0) & detections.valid & (detections.scores >= config.birth_threshold)
+    if config.retirement != 'never':
+        room = config.capacity - tracks.valid.sum(-1, keepdim=True)
+        new &= new.cumsum(-1) <= room
+    ids = (next_id + new.cumsum(-1) - 1) * new
+    found = TrackTable.born(detections, masks, ids, stamp)
+    shown = remembered = tracks
+    if len(detections) and len(tracks):
+        by, hit = _strongest_choice(chosen, detections.valid, len(tracks))
+        seen = found.rows(by)
+        counted = _counted(tracks, hit, stamp)
+        shown = remembered = _renewed(counted, hit, seen)
+        if not fused:
+            overlaps = mask_iou(seen.masks, tracks.masks) > AMBIGUOUS_OVERLAP
+            clear = (overlaps & tracks.valid.unsqueeze(-2)).sum(-1) < 2
+            remembered = _renewed(counted, hit & clear, seen)
+    born = found.only(new)
+    return Association(shown.joined(born), remembered.joined(born))
+
+
+def _strongest_choice(chosen: Tensor, valid: Tensor, tracks: int) -> tuple[Tensor, Tensor]:
+    # For each track the detection that renews it, and whether there is one.
+    detections = chosen.shape[-1]
+    # Detections come by falling score, so the first that chose a track is the strongest.
+    order = torch.arange(detections, device=chosen.device).expand_as(chosen)
+    first = order.new_full((*chosen.shape[:-1], tracks + 1), detections)
+    first = first.scatter_reduce(-1, chosen * valid, order, 'amin')[..., 1:]
+    return first.clamp(max=detections - 1), first < detections
+
+
+def _counted(tracks: TrackTable, hit: Tensor, stamp: int | Tensor) -> TrackTable:
+    return replace(
+        tracks,
+        hits=tracks.hits + hit,
+        missed=tracks.missed * ~hit,
+        last_detected=torch.where(hit, stamp, tracks.last_detected),
+    )
+
+
+def _renewed(tracks: TrackTable, hit: Tensor, seen: TrackTable) -> TrackTable:
+    def renewed(name: str) -> Tensor:
+        old: Tensor = getattr(tracks, name)
+        where = hit.view(*hit.shape, *(1,) * (old.dim() - hit.dim()))
+        return torch.where(where, getattr(seen, name), old)
+
+    return replace(tracks, **{name: renewed(name) for name in _RENEWED})
+
+
+_RENEWED = (
+    'boxes', 'classes', 'scores', 'detection_scores', 'masks', 'coefficients', 'embeddings',
+)

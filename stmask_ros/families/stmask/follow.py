@@ -1,0 +1,103 @@
+"""
+One frame's part of a step: what was found, what was carried, and how the two join.
+
+`frame` is the number of a frame of the batch, whose tables are as long as they need, or a slice
+for a batch, whose tables have one length: see rows.Table. With a slice nothing in here waits for
+the device or depends on the values, so that a device can record it once and replay it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from stmask_ros.families.stmask.association import Association, associate
+from stmask_ros.families.stmask.detection import Detections, suppress
+from stmask_ros.families.stmask.heads import InstanceOutput
+from stmask_ros.families.stmask.masks import assemble
+from stmask_ros.families.stmask.network import Predictions, STMask
+from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
+from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
+from stmask_ros.layers.boxes import center_size, decode
+from stmask_ros.layers.rows import pick
+
+Frame = int | slice
+
+
+def follow(
+    network: STMask,
+    now: Predictions,
+    frame: Frame,
+    previous: TemporalFeatures | None,
+    tracks: TrackTable,
+    next_id: int | Tensor,
+    stamp: int | Tensor,
+    config: TrackerConfig,
+) -> Association:
+    """
+    Return the tracks after this frame.
+
+    previous: the features of the frame before; may be None while there are no tracks.
+    next_id, stamp: int64 [B, 1] for a slice.
+    """
+    carried = _carried(network, now, frame, previous, tracks.aged(), config)
+    found = _detected(network, now, frame, config)
+    masks = _masks(network, now, frame, found.coefficients, found.boxes)
+    fused = network.TemporalNet is not None
+    return associate(carried, found, masks, next_id, stamp, config, fused)
+
+
+def _carried(
+    network: STMask, now: Predictions, frame: Frame, previous: TemporalFeatures | None,
+    tracks: TrackTable, config: TrackerConfig,
+) -> TrackTable:
+    # The tracks carried to the current frame (specification, section 10).
+    if network.TemporalNet is None or previous is None or len(tracks) == 0:
+        return tracks
+    boxes = tracks.boxes.flatten(0, -2)
+    frames = torch.arange(len(boxes), device=boxes.device) // len(tracks)
+    deltas, changes = network.propagate(previous, now.temporal, boxes, frames)
+    boxes = decode(
+        deltas.view_as(tracks.boxes), center_size(tracks.boxes), network.config.variances
+    )
+    coefficients = tracks.coefficients + changes.view_as(tracks.coefficients)
+    return replace(
+        tracks,
+        boxes=boxes,
+        coefficients=coefficients,
+        masks=_masks(network, now, frame, coefficients, boxes),
+        scores=tracks.scores * config.score_decay,
+    )
+
+
+def _detected(
+    network: STMask, now: Predictions, frame: Frame, config: TrackerConfig
+) -> Detections:
+    survivors = suppress(now, frame, config.score_threshold, config.nms_threshold, config.nms)
+    if config.retirement != 'never':
+        survivors = survivors.only(survivors.valid & (survivors.scores > config.score_threshold))
+    if config.max_detections is not None:
+        survivors = survivors.first(config.max_detections)
+    return Detections.of(survivors, _instances(network, now, frame, survivors.anchors))
+
+
+def _instances(
+    network: STMask, now: Predictions, frame: Frame, anchors: Tensor
+) -> InstanceOutput:
+    if isinstance(frame, int):
+        return network.instances_at(now, frame, anchors)
+    # The surroundings of as many anchors as there may be are more cells than there are.
+    dense = network.instances(now)
+    return InstanceOutput(
+        pick(dense.mask_coefficients, anchors), pick(dense.embeddings, anchors)
+    )
+
+
+def _masks(
+    network: STMask, now: Predictions, frame: Frame, coefficients: Tensor, boxes: Tensor
+) -> Tensor:
+    return assemble(
+        now.prototypes[frame], coefficients, boxes, network.config.mask_activation
+    )

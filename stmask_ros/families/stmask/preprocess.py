@@ -1,0 +1,96 @@
+"""From camera images to the network's input (specification, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stmask_ros.families.stmask.config import STMaskConfig
+
+STRIDE = 32
+# Of ImageNet, red, green, blue, for values 0 to 255.
+MEAN = (123.675, 116.28, 103.53)
+STANDARD_DEVIATION = (58.395, 57.12, 57.375)
+
+Image = npt.NDArray[np.uint8]
+
+
+class InvalidImageError(ValueError):
+    """An image has another shape or dtype than a step takes."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Which part of the padded network input an image fills, as fractions in (0, 1]."""
+
+    width: float
+    height: float
+
+    @classmethod
+    def of(cls, config: STMaskConfig) -> Geometry:
+        """Return the geometry of a configuration's input."""
+        return cls(
+            config.input_width / _padded(config.input_width),
+            config.input_height / _padded(config.input_height),
+        )
+
+
+def check_image(image: Image) -> None:
+    """Raise InvalidImageError unless image is uint8 [H, W, 3] with at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        raise InvalidImageError(f'expected a uint8 array [H, W, 3], got {type(image).__name__}')
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InvalidImageError(
+            f'expected uint8 [H, W, 3] with H, W >= 1, got {image.dtype} {list(image.shape)}'
+        )
+
+
+def preprocess(images: Sequence[Image], config: STMaskConfig, device: torch.device) -> Tensor:
+    """
+    Return uint8 BGR images of any sizes as one float32 batch [B, 3, H, W].
+
+    Each is resized to the configured size without keeping its aspect ratio, normalised, and
+    padded with zeros at the bottom and the right to multiples of 32. Raises InvalidImageError.
+    """
+    return normalised(resized(images, config, device), config)
+
+
+def resized(images: Sequence[Image], config: STMaskConfig, device: torch.device) -> Tensor:
+    """Return uint8 BGR images of any sizes as uint8 [B, h, w, 3] of the configured size."""
+    for image in images:
+        check_image(image)
+    size = (config.input_width, config.input_height)
+    pixels = torch.from_numpy(
+        np.stack([cv2.resize(i, size, interpolation=cv2.INTER_LINEAR) for i in images])
+    )
+    if device.type == 'cuda':
+        return pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.to(device)
+
+
+def normalised(pixels: Tensor, config: STMaskConfig) -> Tensor:
+    """Return uint8 BGR [B, h, w, 3] as the network's input, float32 [B, 3, H, W]."""
+    batch = pixels.flip(3).permute(0, 3, 1, 2).float()
+    mean, scale = _normalisation(pixels.device)
+    right = _padded(config.input_width) - config.input_width
+    bottom = _padded(config.input_height) - config.input_height
+    return F.pad((batch - mean) * scale, (0, right, 0, bottom))
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training as well
+def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, deviation = torch.tensor((MEAN, STANDARD_DEVIATION)).to(device).view(2, 3, 1, 1)
+    return mean, 1 / deviation
+
+
+def _padded(size: int) -> int:
+    return -(-size // STRIDE) * STRIDE

@@ -1,0 +1,104 @@
+"""What the host reads of a frame's tracks: all of it in one copy from the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stmask_ros.families.stmask.masks import BINARY_THRESHOLD
+from stmask_ros.families.stmask.preprocess import Geometry
+from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
+from stmask_ros.layers.boxes import center_size
+from stmask_ros.masks import BoolArray
+from stmask_ros.tracking.results import Float32Array, Int64Array
+
+_INTEGERS = ('ids', 'classes', 'ages', 'hits', 'missed', 'first_seen', 'last_detected')
+
+
+def packed(tracks: TrackTable, geometry: Geometry, config: TrackerConfig) -> Tensor:
+    """
+    Return what the host reads of tracks [N] or [B, N], as one int64 tensor [14, N] or [14, B, N].
+
+    The fractions among it are the bits of doubles, which hold them exactly.
+    """
+    integers = [getattr(tracks, name) for name in _INTEGERS]
+    integers.append(_visible(tracks, geometry, config).long())
+    fractions = [tracks.scores, tracks.detection_scores, *tracks.boxes.unbind(-1)]
+    bits = torch.stack(fractions).double().view(torch.int64)
+    return torch.cat((torch.stack(integers), bits))
+
+
+def _visible(tracks: TrackTable, geometry: Geometry, config: TrackerConfig) -> Tensor:
+    # Strong, with a mask, and centered in the image (specification, 9 and 11).
+    center = center_size(tracks.boxes)
+    return (
+        (tracks.scores > config.score_threshold)
+        & ((tracks.masks > BINARY_THRESHOLD).sum((-2, -1)) > config.min_mask_area)
+        & (center[..., 0] <= geometry.width)
+        & (center[..., 1] <= geometry.height)
+    )
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    N rows of one frame's tracks on the host.
+
+    visible: bool [N], to be shown unless it was missed for too long. The others as of TrackTable.
+    """
+
+    ids: Int64Array
+    classes: Int64Array
+    ages: Int64Array
+    hits: Int64Array
+    missed: Int64Array
+    first_seen: Int64Array
+    last_detected: Int64Array
+    visible: BoolArray
+    scores: Float32Array
+    detection_scores: Float32Array
+    boxes: Float32Array
+
+    @classmethod
+    def read(cls, values: Tensor) -> list[Report]:
+        """Wait for what packed() returned; return the report of each frame."""
+        frames = values if values.dim() == 3 else values.unsqueeze(1)
+        return [cls._of(frame) for frame in frames.cpu().numpy().swapaxes(0, 1)]
+
+    @classmethod
+    def _of(cls, values: Int64Array) -> Report:
+        integers, visible = values[:len(_INTEGERS)], values[len(_INTEGERS)] > 0
+        fractions = values[len(_INTEGERS) + 1:].copy().view(np.float64).astype(np.float32)
+        ids, classes, ages, hits, missed, first_seen, last_detected = integers
+        return cls(
+            ids, classes, ages, hits, missed, first_seen, last_detected, visible,
+            fractions[0], fractions[1], fractions[2:].T,
+        )
+
+    def gone(self, config: TrackerConfig) -> BoolArray:
+        """Bool [N]: missed for too long to be shown."""
+        return self.missed > config.max_missed
+
+    def ended(self, config: TrackerConfig) -> BoolArray:
+        """Bool [N]: forgotten after this frame."""
+        return self.gone(config) & (config.retirement != 'never')
+
+    def told(self, config: TrackerConfig) -> Int64Array:
+        """Return the rows that a result tells of."""
+        shown = self.visible & ~self.gone(config)
+        return np.flatnonzero((self.ids > 0) & (shown | self.ended(config)))
+
+    def remembered(self, config: TrackerConfig) -> int:
+        """Return how many tracks there are after this frame."""
+        return int(np.count_nonzero((self.ids > 0) & ~self.ended(config)))
+
+    def born(self) -> int:
+        """Return how many tracks are new."""
+        return int(np.count_nonzero((self.ids > 0) & (self.ages == 1)))
+
+    def rows(self, index: Int64Array) -> Report:
+        """Return the chosen rows."""
+        return Report(*(getattr(self, f.name)[index] for f in fields(self)))

@@ -1,0 +1,1 @@
+"""What training STMask needs: targets, losses, and the step."""

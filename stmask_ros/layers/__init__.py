@@ -1,0 +1,1 @@
+"""Layers and box arithmetic that the families share. Torch only."""

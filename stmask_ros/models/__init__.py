@@ -1,0 +1,1 @@
+"""Model files: descriptions, weights, and checkpoints of others."""

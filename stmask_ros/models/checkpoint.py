@@ -1,0 +1,217 @@
+"""Models on disk: a small YAML that describes one, and weights that load strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stmask_ros.families.errors import ModelError
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.resources import share_directory
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """
+    A model file (model/*.yaml).
+
+    name: of the model. configuration: see STMaskConfig.named. options: fields of STMaskConfig
+    that differ. classes: names of class 1, 2, ... weights: .safetensors or .pth file, relative to
+    the YAML, or None for fresh ones. source: where the weights came from. sha256: of the file.
+    """
+
+    name: str
+    configuration: str
+    classes: tuple[str, ...]
+    weights: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ''
+    sha256: str = ''
+
+    def config(self) -> STMaskConfig:
+        """Return the network's configuration; ModelError if it does not exist."""
+        try:
+            return STMaskConfig.named(
+                self.configuration, **{'num_classes': len(self.classes)} | dict(self.options)
+            )
+        except (TypeError, ValueError) as error:
+            raise ModelError(f'model {self.name}: {error}') from error
+
+
+@dataclass(frozen=True)
+class Model:
+    """
+    A network with its weights.
+
+    digest: sha256 of the weights' file, or of 'fresh' and the seed when there is none.
+    """
+
+    description: ModelDescription
+    network: STMask
+    digest: str
+
+    @property
+    def freshly_initialised(self) -> bool:
+        """Whether the weights were never trained."""
+        return self.description.weights is None
+
+
+def find_model(model: str | Path) -> Path:
+    """
+    Return the YAML of a model, given its name in model/ or a path.
+
+    A path may name the YAML or the weights beside it. Raises ModelError listing what there is.
+    """
+    path = Path(model)
+    if path.suffix in ('.safetensors', '.pth'):
+        path = path.with_suffix('.yaml')
+    if path.suffix == '.yaml' and path.is_file():
+        return path
+    folder = share_directory() / 'model'
+    shipped = folder / f'{model}.yaml'
+    if shipped.is_file():
+        return shipped
+    known = ', '.join(sorted(p.stem for p in folder.glob('*.yaml')))
+    raise ModelError(f'no model {str(model)!r}: give the path of a model .yaml, or one of {known}')
+
+
+def read_description(path: Path) -> ModelDescription:
+    """Return the content of a model's YAML; ModelError if a field is missing or unknown."""
+    try:
+        content = yaml.safe_load(path.read_text())
+        content['classes'] = _class_names(content['classes'], path)
+        weights = content.get('weights')
+        content['weights'] = None if weights is None else path.parent / weights
+        return ModelDescription(**content)
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f'{path} is no description of a model ({type(error).__name__}: {error})'
+        ) from error
+
+
+def load_model(model: str | Path, seed: int = 0) -> Model:
+    """Return a model by name or path, on the CPU, ready for inference; or raise ModelError."""
+    description = read_description(find_model(model))
+    network = STMask(description.config())
+    if description.weights is None:
+        initialise(network, seed)
+        digest = hashlib.sha256(f'fresh {seed}'.encode()).hexdigest()
+    else:
+        digest = _digest(description)
+        load_weights(network, read_weights(description.weights))
+    return Model(description, network.eval().requires_grad_(False), digest)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """
+    Return the tensors of a .safetensors or .pth file, under the names this package uses.
+
+    A .pth is read without running any code in it. Keys that the released loader drops are
+    dropped. Raises ModelError for a missing, damaged or foreign file.
+    """
+    try:
+        if path.suffix == '.safetensors':
+            tensors = load_file(path)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # the error below says what there is to say
+                tensors = torch.load(path, map_location='cpu', weights_only=True)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f'{path} cannot be read: {error}') from error
+    except Exception as error:  # torch.load raises whatever a damaged archive leads to
+        raise ModelError(
+            f'{path} is not a checkpoint of plain tensors ({type(error).__name__}); '
+            'nothing in it was run'
+        ) from error
+    if not isinstance(tensors, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
+    ):
+        raise ModelError(f'{path} holds something else than named tensors')
+    return {key: value for key, value in tensors.items() if not _is_dropped(key)}
+
+
+def load_weights(network: STMask, tensors: Mapping[str, Tensor]) -> None:
+    """
+    Load all parameters and buffers, strictly.
+
+    Raises ModelError that lists every missing, unknown and misshaped key, or says which weights
+    are not finite: a network with such weights finds nothing, and nobody would know why.
+    """
+    expected = network.state_dict()
+    missing = [key for key in expected if key not in tensors]
+    unknown = [key for key in tensors if key not in expected]
+    misshaped = [
+        f'{key} is {list(tensors[key].shape)}, expected {list(value.shape)}'
+        for key, value in expected.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    problems = [
+        f'{len(keys)} {word}: {", ".join(keys)}'
+        for word, keys in (('missing', missing), ('unknown', unknown), ('misshaped', misshaped))
+        if keys
+    ]
+    if problems:
+        raise ModelError(
+            'the weights do not fit the configuration; ' + '; '.join(problems)
+        )
+    check_finite('weights', tensors)
+    network.load_state_dict(dict(tensors))
+
+
+def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError that names the first of the tensors with values that are not finite."""
+    wrong = [
+        name for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
+    if wrong:
+        more = f' and {len(wrong) - _NAMED} more' if len(wrong) > _NAMED else ''
+        raise ModelError(
+            f'{len(wrong)} of the {what} are not finite: {", ".join(wrong[:_NAMED])}{more}; '
+            'the file is damaged, or its training went astray'
+        )
+
+
+def _is_dropped(key: str) -> bool:
+    # Specification, section 12: left-overs of the COCO model in released checkpoints.
+    if key.startswith('backbone.layer') and not key.startswith('backbone.layers'):
+        return True
+    level = re.match(r'fpn\.downsample_layers\.(\d+)\.', key)
+    return level is not None and int(level[1]) >= 2
+
+
+def _class_names(classes: Any, path: Path) -> tuple[str, ...]:
+    if isinstance(classes, str):
+        names = (path.parent / f'{classes}.txt').read_text().split('\n')
+        return tuple(name for name in names if name)
+    return tuple(str(name) for name in classes)
+
+
+def _digest(description: ModelDescription) -> str:
+    assert description.weights is not None
+    if not description.weights.is_file():  # reading a device or a pipe might never end
+        raise ModelError(f'the weights {description.weights} are not a file that is there')
+    try:
+        digest = hashlib.sha256(description.weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f'the weights {description.weights} cannot be read: {error}') from error
+    if description.sha256 and digest != description.sha256:
+        raise ModelError(
+            f'{description.weights} has sha256 {digest}, its description says '
+            f'{description.sha256}: the file is damaged or another one'
+        )
+    return digest

@@ -1,0 +1,124 @@
+"""Checkpoints of the official code, turned into the files that this package loads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import save_file
+
+from stmask_ros.families.errors import ModelError
+from stmask_ros.families.stmask.layout import detect_configuration
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.models.checkpoint import ModelDescription, load_weights, read_weights
+from stmask_ros.models.official import official_checkpoint
+from stmask_ros.models.verification import verify
+from stmask_ros.resources import share_directory
+
+logger = logging.getLogger(__name__)
+
+CLASS_LISTS = ('youtube_vis_2019', 'youtube_vis_2021', 'ovis')
+
+
+def convert(
+    checkpoint: Path, out: Path, configuration: str | None = None, classes: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> ModelDescription:
+    """
+    Write out (.safetensors) and the .yaml beside it; return what the latter says.
+
+    configuration: a name, or None to read it from the tensors. classes: the name of a list in
+    model/, a file, or names with commas between; None to conclude them from the configuration,
+    their number, or the name of an official file. options: see STMaskConfig; those that the
+    tensors do not tell. The network is verified before anything is written.
+    Raises ModelError if the checkpoint is damaged or foreign, if its numbers are not finite, or
+    if it leaves a choice open, listing the choices.
+    """
+    if out.suffix != '.safetensors':
+        raise ModelError(f'{out}: expected a name that ends in .safetensors')
+    if out.resolve() == checkpoint.resolve():
+        raise ModelError(f'{out}: the checkpoint itself would be overwritten, give another name')
+    tensors = read_weights(checkpoint)
+    name, detected = detect_configuration(tensors, configuration)
+    detected |= dict(options or {})
+    description = ModelDescription(
+        name=out.stem, configuration=name, weights=out, options=detected,
+        classes=_class_names(
+            classes or _official_classes(checkpoint, name), name, detected['num_classes']
+        ),
+        source=f'{checkpoint.name}, sha256 {_sha256(checkpoint)}',
+    )
+    network = STMask(description.config()).eval()
+    load_weights(network, tensors)  # whatever does not fit, says so here
+    verify(network)
+    plain = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in tensors.items()
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous().clone() for key, value in plain.items()}, out)
+    _write(description, _sha256(out))
+    return description
+
+
+def _write(description: ModelDescription, sha256: str) -> None:
+    assert description.weights is not None
+    options = {k: v for k, v in description.options.items() if k != 'num_classes'}
+    content = {
+        'name': description.name, 'configuration': description.configuration,
+        'options': options, 'classes': list(description.classes),
+        'weights': description.weights.name, 'source': description.source, 'sha256': sha256,
+    }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    description.weights.with_suffix('.yaml').write_text(text, encoding='utf-8')
+
+
+def _official_classes(checkpoint: Path, configuration: str) -> str | None:
+    """Return the class list of the official file of this name, if the tensors agree with it."""
+    official = official_checkpoint(checkpoint)
+    if official is None:
+        return None
+    if configuration in (official.name, official.configuration):
+        return official.classes
+    logger.warning(
+        '%s is named like an official checkpoint of %s, but its tensors are those of %s',
+        checkpoint, official.name, configuration,
+    )
+    return None
+
+
+def _class_names(classes: str | None, configuration: str, count: int) -> tuple[str, ...]:
+    names = _read_names(classes or _class_list(configuration, count))
+    if len(names) != count:
+        raise ModelError(f'the checkpoint has {count} classes, {len(names)} names were given')
+    return names
+
+
+def _class_list(configuration: str, count: int) -> str:
+    for suffix, name in (('_YTVIS2021', 'youtube_vis_2021'), ('_OVIS', 'ovis')):
+        if configuration.endswith(suffix):
+            return name
+    fitting = [name for name in CLASS_LISTS if len(_read_names(name)) == count]
+    if len(fitting) != 1:
+        choices = ', '.join(fitting) or 'a file, or the names with commas between'
+        raise ModelError(
+            f'the checkpoint does not tell the names of its {count} classes, choose with '
+            f'--classes: {choices}'
+        )
+    return fitting[0]
+
+
+def _read_names(classes: str) -> tuple[str, ...]:
+    path = Path(classes)
+    if classes in CLASS_LISTS:
+        path = share_directory() / 'model' / f'{classes}.txt'
+    text = path.read_text(encoding='utf-8') if path.is_file() else classes.replace(',', '\n')
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

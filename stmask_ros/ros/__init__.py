@@ -1,0 +1,1 @@
+"""What the nodes share: topics, messages, transport, launch files."""

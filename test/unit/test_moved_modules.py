@@ -1,0 +1,26 @@
+"""Modules that have moved can be imported under their former names."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from stmask_ros.moved_modules import MOVED
+
+
+@pytest.mark.parametrize('former', sorted(MOVED))
+def test_a_former_name_is_the_module_of_today(former: str) -> None:
+    if former == 'node.launching':
+        pytest.importorskip('launch.actions', reason='the launch package is not installed')
+    sys.modules.pop(f'stmask_ros.{former}', None)
+    with pytest.warns(DeprecationWarning, match='is now'):
+        module = importlib.import_module(f'stmask_ros.{former}')
+    assert module is importlib.import_module(f'stmask_ros.{MOVED[former]}')
+
+
+def test_names_can_be_imported_from_former_packages() -> None:
+    code = 'from stmask_ros.network.config import STMaskConfig; import stmask_ros.network.stmask'
+    subprocess.run([sys.executable, '-c', code], check=True)
