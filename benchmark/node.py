@@ -48,7 +48,7 @@ from stmask_ros.masks import RegionMask
 from stmask_ros.memory import keep_freed_memory
 from stmask_ros.models.checkpoint import load_model
 from stmask_ros.node import segmenter as node_module
-from stmask_ros.node.answerer import CameraMessage
+from stmask_ros.node.image_processor import CameraMessage
 from stmask_ros.node.segmenter import SegmenterNode
 from stmask_ros.ros.image_messages import compressed_from_bgr, from_bgr
 from stmask_ros.ros.messages import time_message

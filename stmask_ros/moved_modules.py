@@ -39,6 +39,7 @@ MOVED = {
     'network.temporal_fusion': 'families.stmask.temporal_fusion',
     'network.verification': 'models.verification',
     'network.winograd': 'layers.winograd',
+    'node.answerer': 'node.image_processor',
     'node.bag_annotation': 'commands.bag_annotate',
     'node.bag_source': 'sources.bag',
     'node.camera_info': 'camera.camera_info',

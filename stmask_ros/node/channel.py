@@ -11,9 +11,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from stmask_ros.images import compressed_picture, raw_picture
-from stmask_ros.node.answerer import CameraMessage, Line
 from stmask_ros.node.diagnostics import CameraSituation, NodeSituation, Reporter
 from stmask_ros.node.health import HealthMonitor
+from stmask_ros.node.image_processor import CameraMessage, CameraPipeline
 from stmask_ros.node.mailbox import Mailbox
 from stmask_ros.node.outputs import Outputs
 from stmask_ros.node.tracing import Tracer
@@ -76,12 +76,12 @@ class Channel:
             self._outputs.destroy()
         self._outputs = None
 
-    def begin(self, segmenter: VideoSegmenter) -> Line:
+    def begin(self, segmenter: VideoSegmenter) -> CameraPipeline:
         """Begin a stream in a new epoch, and return what a worker needs to answer its images."""
         assert self._outputs is not None
         self._stream = Stream(segmenter, self._next_epoch)
         convert = compressed_picture if self._compressed else raw_picture
-        return Line(
+        return CameraPipeline(
             self._name, self._mailbox, convert, segmenter.input_size, self._stream, self._outputs,
             self._health,
         )

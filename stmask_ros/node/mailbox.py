@@ -18,7 +18,7 @@ _SILENCE = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Letter(Generic[Message]):
+class QueuedMessage(Generic[Message]):
     """
     A message taken out of a mailbox.
 
@@ -61,13 +61,13 @@ class _Waiting(Generic[Message]):
 
 class Mailbox(Generic[Message]):
     """
-    The one-message slot between a subscription and a worker thread; a Mailroom makes it.
+    The one-message slot between a subscription and a worker thread; a MailboxSet makes it.
 
-    Every letter taken out must be handed back by exactly one finish() or drop().
+    Every message taken out must be handed back by exactly one finish() or drop().
     """
 
     def __init__(self, changed: threading.Condition) -> None:
-        """Start empty, with all counts at zero; changed: guards this mailbox and its mailroom."""
+        """Start empty, with all counts at zero; changed: guards all mailboxes of the set."""
         self._changed = changed
         self._waiting: _Waiting[Message] | None = None
         self._last_received_ns: int | None = None
@@ -101,14 +101,14 @@ class Mailbox(Generic[Message]):
             self._last_received_ns = None
 
     def finish(self) -> None:
-        """Count the letter taken last as processed."""
+        """Count the message taken last as processed."""
         with self._changed:
             self._in_flight -= 1
             self._processed += 1
             self._dropped_before_finished = self._dropped_before_taken
 
     def drop(self, reason: str) -> None:
-        """Count the letter taken last as dropped."""
+        """Count the message taken last as dropped."""
         with self._changed:
             self._in_flight -= 1
             self._dropped[reason] += 1
@@ -124,15 +124,15 @@ class Mailbox(Generic[Message]):
                 in_flight=self._in_flight,
             )
 
-    # For the mailroom, which holds the condition.
+    # For the MailboxSet, which holds the condition.
 
-    def _hand_out(self) -> Letter[Message]:
+    def _hand_out(self) -> QueuedMessage[Message]:
         assert self._waiting is not None
         waiting, self._waiting = self._waiting, None
         self._in_flight += 1
         self._dropped_before_taken = self._dropped.total()
         skipped = self._dropped_before_taken - self._dropped_before_finished
-        return Letter(waiting.message, waiting.number, waiting.received_ns, skipped)
+        return QueuedMessage(waiting.message, waiting.number, waiting.received_ns, skipped)
 
     def _expected_until(self) -> int:
         """Return until when another message may well come [ns]; 0 if none is to come."""
@@ -146,7 +146,7 @@ class Mailbox(Generic[Message]):
             self._waiting = None
 
 
-class Mailroom(Generic[Message]):
+class MailboxSet(Generic[Message]):
     """
     The mailboxes of several cameras, emptied by one worker.
 
@@ -161,14 +161,14 @@ class Mailroom(Generic[Message]):
             Mailbox(self._changed) for _ in range(count)
         )
 
-    def take(self, most: int = 1, patience: float = 0.0) -> dict[int, Letter[Message]]:
+    def take(self, most: int = 1, patience: float = 0.0) -> dict[int, QueuedMessage[Message]]:
         """
         Wait for a message and return it, with those that wait in other mailboxes.
 
-        most: letters at most; those that have waited the longest go first.
+        most: messages at most; those that have waited the longest go first.
         patience: how long a message waits for company [s], if the cameras that may yet send some
         have sent something within the last second.
-        Returns the letters by the index of their mailbox; none if the mailroom is closed, or if
+        Returns the messages by the index of their mailbox; none if they are closed, or if
         what waited was refused meanwhile.
         """
         with self._changed:
@@ -200,7 +200,7 @@ class Mailroom(Generic[Message]):
         }
 
     def _wait_for_company(self, most: int, patience_ns: int) -> None:
-        """Wait until enough letters are there, none is expected any more, or it is too late."""
+        """Wait until enough messages are there, none is expected any more, or it is too late."""
         while self._open and 0 < len(since := self._since()) < most:
             too_late = min(since.values()) + patience_ns
             expected_until = max(box._expected_until() for box in self.boxes)

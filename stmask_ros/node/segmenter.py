@@ -13,10 +13,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 
 from stmask_ros.memory import give_back_freed_memory
-from stmask_ros.node.answerer import CameraMessage
 from stmask_ros.node.channel import Channel
 from stmask_ros.node.diagnostics import NodeSituation
-from stmask_ros.node.mailbox import Mailroom
+from stmask_ros.node.image_processor import CameraMessage
+from stmask_ros.node.mailbox import MailboxSet
 from stmask_ros.node.outputs import Labels
 from stmask_ros.node.parameter_server import ParameterServer
 from stmask_ros.node.parameters import Parameters
@@ -54,11 +54,11 @@ class SegmenterNode(LifecycleNode):
         self._worker: Worker | None = None
         # Without names there is one camera, whose topics have no prefix.
         names = self.settings.cameras or ('',)
-        self._mailroom: Mailroom[CameraMessage] = Mailroom(len(names))
+        self._mailboxes: MailboxSet[CameraMessage] = MailboxSet(len(names))
         compressed = self.settings.image_transport == 'compressed'
         self._channels = [
             Channel(self, name, mailbox, self._tracer, compressed)
-            for name, mailbox in zip(names, self._mailroom.boxes, strict=True)
+            for name, mailbox in zip(names, self._mailboxes.boxes, strict=True)
         ]
         Services(self, '', self._channels)
         for channel in self._channels:
@@ -102,7 +102,7 @@ class SegmenterNode(LifecycleNode):
         assert self._segmenter is not None
         segmenter = self._segmenter
         self._worker = Worker(
-            self, self._mailroom, [channel.begin(segmenter) for channel in self._channels],
+            self, self._mailboxes, [channel.begin(segmenter) for channel in self._channels],
             segmenter, self._tracer, lambda: self.settings,
         )
         self._worker.start()

@@ -9,25 +9,30 @@ from typing import TypeAlias
 
 from rclpy.node import Node
 
-from stmask_ros.node.answerer import DEACTIVATED, Answerer, CameraMessage, Line
-from stmask_ros.node.mailbox import Letter, Mailroom
+from stmask_ros.node.image_processor import (
+    DEACTIVATED,
+    CameraMessage,
+    CameraPipeline,
+    ImageProcessor,
+)
+from stmask_ros.node.mailbox import MailboxSet, QueuedMessage
 from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import StreamInput, StreamOutput, process_together
 
-# By the index of the mailbox, of the line and of the answerer.
-Letters: TypeAlias = dict[int, Letter[CameraMessage]]
+# By the index of the camera.
+QueuedMessages: TypeAlias = dict[int, QueuedMessage[CameraMessage]]
 
 
 class Worker:
-    """Answers the letters of a mailroom, in a thread of its own."""
+    """Processes the images of all cameras, in a thread of its own."""
 
     def __init__(
         self,
         node: Node,
-        mailroom: Mailroom[CameraMessage],
-        lines: Sequence[Line],
+        mailboxes: MailboxSet[CameraMessage],
+        cameras: Sequence[CameraPipeline],
         segmenter: VideoSegmenter,
         tracer: Tracer,
         parameters: Callable[[], Parameters],
@@ -35,12 +40,14 @@ class Worker:
         """
         Prepare; start() starts.
 
-        lines: one for each mailbox of the mailroom.
+        cameras: one for each mailbox.
         parameters: returns the values in force, asked anew for every step.
         """
         self._node = node
-        self._mailroom = mailroom
-        self._answerers = [Answerer(node, line, tracer, self._stopped) for line in lines]
+        self._mailboxes = mailboxes
+        self._processors = [
+            ImageProcessor(node, camera, tracer, self._stopped) for camera in cameras
+        ]
         self._segmenter = segmenter
         self._parameters = parameters
         self._stopping = threading.Event()
@@ -49,7 +56,7 @@ class Worker:
 
     def start(self) -> None:
         """Start answering."""
-        self._mailroom.open()
+        self._mailboxes.open()
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -60,7 +67,7 @@ class Worker:
         its results are dropped.
         """
         self._stopping.set()
-        self._mailroom.close(DEACTIVATED)
+        self._mailboxes.close(DEACTIVATED)
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -70,38 +77,38 @@ class Worker:
     def _run(self) -> None:
         while not self._stopped():
             parameters = self._parameters()
-            letters = self._mailroom.take(self._most(parameters), parameters.batch_wait)
-            if letters:
-                self._answer(letters, self._parameters())
+            messages = self._mailboxes.take(self._most(parameters), parameters.batch_wait)
+            if messages:
+                self._process(messages, self._parameters())
 
     def _most(self, parameters: Parameters) -> int:
         """Return how many images may share a step."""
         if parameters.max_batch:
             return parameters.max_batch
         # On a CPU they would only wait for each other: their steps run one after the other.
-        return 1 if self._segmenter.device.type == 'cpu' else len(self._answerers)
+        return 1 if self._segmenter.device.type == 'cpu' else len(self._processors)
 
-    def _answer(self, letters: Letters, parameters: Parameters) -> None:
+    def _process(self, messages: QueuedMessages, parameters: Parameters) -> None:
         inputs = {
-            index: admitted for index, letter in letters.items()
-            if (admitted := self._answerers[index].admit(letter, parameters.max_gap)) is not None
+            index: admitted for index, queued in messages.items()
+            if (admitted := self._processors[index].admit(queued, parameters.max_gap)) is not None
         }
-        outcomes = self._step(letters, inputs, parameters) if inputs else {}
+        outcomes = self._step(messages, inputs, parameters) if inputs else {}
         if self._stopped():
             for index in inputs:
-                self._answerers[index].abandon()
+                self._processors[index].abandon()
             return
         results = {
-            index: self._answerers[index].answer(letters[index], outcome, parameters)
+            index: self._processors[index].publish(messages[index], outcome, parameters)
             for index, outcome in outcomes.items()
         }
         # Nobody's instances wait for views of somebody else's.
         for index, result in results.items():
             if result is not None:
-                self._answerers[index].show(letters[index], inputs[index], result)
+                self._processors[index].show(messages[index], inputs[index], result)
 
     def _step(
-        self, letters: Letters, inputs: dict[int, StreamInput], parameters: Parameters
+        self, messages: QueuedMessages, inputs: dict[int, StreamInput], parameters: Parameters
     ) -> dict[int, StreamOutput | Exception]:
         begin = time.monotonic_ns()
         outcomes = process_together(
@@ -109,5 +116,5 @@ class Worker:
         )
         end = time.monotonic_ns()
         for index in inputs:
-            self._answerers[index].note('step', letters[index], begin, end, batch=len(inputs))
+            self._processors[index].note('step', messages[index], begin, end, batch=len(inputs))
         return dict(zip(inputs, outcomes, strict=True))

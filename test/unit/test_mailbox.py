@@ -1,4 +1,4 @@
-"""A mailbox keeps the newest message and loses no count; a mailroom hands out many at once."""
+"""A mailbox keeps the newest message and loses no count; a mailboxes hands out many at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stmask_ros.node.mailbox import REPLACED, Letter, Mailbox, Mailroom
+from stmask_ros.node.mailbox import REPLACED, Mailbox, MailboxSet, QueuedMessage
 
 
-def _one_box() -> tuple[Mailroom[Any], Mailbox[Any]]:
-    room: Mailroom[Any] = Mailroom(1)
+def _one_box() -> tuple[MailboxSet[Any], Mailbox[Any]]:
+    room: MailboxSet[Any] = MailboxSet(1)
     return room, room.boxes[0]
 
 
@@ -29,7 +29,7 @@ def test_the_newest_message_wins() -> None:
     room, box = _one_box()
     box.put('old', 1)
     box.put('new', 2)
-    assert room.take() == {0: Letter('new', number=2, received_ns=2, skipped=1)}
+    assert room.take() == {0: QueuedMessage('new', number=2, received_ns=2, skipped=1)}
     assert box.counts().dropped == {REPLACED: 1}
 
 
@@ -55,7 +55,7 @@ def test_every_message_is_accounted_for(actions: list[str]) -> None:
     """`skipped` is how many arrived between two finished messages, and the counts balance."""
     room, box = _one_box()
     arrivals = finished = 0
-    letter: Letter[int] | None = None
+    message: QueuedMessage[int] | None = None
     for action in actions:
         if action in ('put', 'refuse'):
             arrivals += 1
@@ -63,16 +63,16 @@ def test_every_message_is_accounted_for(actions: list[str]) -> None:
             box.put(arrivals, 0)
         elif action == 'refuse':
             box.refuse('disabled')
-        elif action == 'take' and letter is None and box.counts().waiting:
-            letter = room.take()[0]
-            assert letter.number == letter.message
-            assert letter.skipped == letter.message - finished - 1
-        elif action == 'finish' and letter is not None:
+        elif action == 'take' and message is None and box.counts().waiting:
+            message = room.take()[0]
+            assert message.number == message.message
+            assert message.skipped == message.message - finished - 1
+        elif action == 'finish' and message is not None:
             box.finish()
-            finished, letter = letter.message, None
-        elif action == 'drop' and letter is not None:
+            finished, message = message.message, None
+        elif action == 'drop' and message is not None:
             box.drop('broken')
-            letter = None
+            message = None
         assert _balanced(box)
     assert box.counts().received == arrivals
 
@@ -85,10 +85,10 @@ def test_counts_balance_at_any_instant_of_an_overload() -> None:
     reached_the_end = threading.Event()
 
     def work() -> None:
-        while letters := room.take():
-            skipped.append(letters[0].skipped)
+        while messages := room.take():
+            skipped.append(messages[0].skipped)
             box.finish()
-            if letters[0].message == last:
+            if messages[0].message == last:
                 reached_the_end.set()
 
     worker = threading.Thread(target=work)
@@ -107,18 +107,18 @@ def test_counts_balance_at_any_instant_of_an_overload() -> None:
 
 def test_messages_of_several_cameras_are_taken_together() -> None:
     """All that wait come at once, under their mailbox's index, the longest waiting first."""
-    room: Mailroom[str] = Mailroom(4)
+    room: MailboxSet[str] = MailboxSet(4)
     for index, name, received in [(2, 'c', 10), (0, 'a', 20), (2, 'newer c', 30)]:
         room.boxes[index].put(name, received)
-    letters = room.take(most=4)
-    assert {index: letter.message for index, letter in letters.items()} == {2: 'newer c', 0: 'a'}
-    assert list(letters) == [2, 0]
+    messages = room.take(most=4)
+    assert {index: queued.message for index, queued in messages.items()} == {2: 'newer c', 0: 'a'}
+    assert list(messages) == [2, 0]
     assert room.boxes[1].counts().received == 0
 
 
 def test_a_fast_camera_does_not_shut_a_slow_one_out() -> None:
     """With one image a step, each camera has its turn, however often another one sends."""
-    room: Mailroom[int] = Mailroom(3)
+    room: MailboxSet[int] = MailboxSet(3)
     now = itertools.count(1)
     turns = []
     for index in range(3):
@@ -133,7 +133,7 @@ def test_a_fast_camera_does_not_shut_a_slow_one_out() -> None:
     assert [turns.count(index) for index in range(3)] == [10, 10, 10]
 
 
-def _taken_meanwhile(room: Mailroom[int], patience: float) -> tuple[threading.Thread, list[Any]]:
+def _taken_meanwhile(room: MailboxSet[int], patience: float) -> tuple[threading.Thread, list[Any]]:
     taken: list[Any] = []
     thread = threading.Thread(target=lambda: taken.append(room.take(2, patience)))
     thread.start()
@@ -142,7 +142,7 @@ def _taken_meanwhile(room: Mailroom[int], patience: float) -> tuple[threading.Th
 
 def test_an_image_waits_for_company_that_comes() -> None:
     """A camera that sent something lately is waited for, and both images share a step."""
-    room: Mailroom[int] = Mailroom(2)
+    room: MailboxSet[int] = MailboxSet(2)
     room.boxes[1].put(1, time.monotonic_ns())
     room.take()
     room.boxes[1].finish()
@@ -150,13 +150,13 @@ def test_an_image_waits_for_company_that_comes() -> None:
     thread, taken = _taken_meanwhile(room, patience=600.0)
     room.boxes[1].put(3, time.monotonic_ns())
     thread.join(30)
-    assert [{index: letter.message for index, letter in letters.items()} for letters in taken] == [
-        {0: 2, 1: 3}]
+    assert len(taken) == 1
+    assert {index: queued.message for index, queued in taken[0].items()} == {0: 2, 1: 3}
 
 
 def test_a_silent_camera_is_not_waited_for() -> None:
     """One that never sent anything, was switched off, or falls silent meanwhile."""
-    room: Mailroom[int] = Mailroom(4)
+    room: MailboxSet[int] = MailboxSet(4)
     room.boxes[1].put(1, time.monotonic_ns() - 900_000_000)
     room.boxes[2].put(1, time.monotonic_ns())
     room.take(most=2)
@@ -167,7 +167,7 @@ def test_a_silent_camera_is_not_waited_for() -> None:
 
 def test_patience_has_an_end() -> None:
     """An image goes alone once it has waited for batch_wait, also before it was asked for."""
-    room: Mailroom[int] = Mailroom(2)
+    room: MailboxSet[int] = MailboxSet(2)
     room.boxes[1].put(1, time.monotonic_ns())
     room.take()
     now = time.monotonic_ns()
@@ -182,7 +182,7 @@ def test_patience_has_an_end() -> None:
 
 def test_closing_ends_the_wait_for_company() -> None:
     """What waits for company is dropped when the worker is stopped."""
-    room: Mailroom[int] = Mailroom(2)
+    room: MailboxSet[int] = MailboxSet(2)
     room.boxes[1].put(1, time.monotonic_ns())
     room.take()
     room.boxes[0].put(2, time.monotonic_ns())

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from stmask_ros.images import ImageError, Picture
 from stmask_ros.images.raw import Bgr
 from stmask_ros.node.health import HealthMonitor
-from stmask_ros.node.mailbox import Letter, Mailbox
+from stmask_ros.node.mailbox import Mailbox, QueuedMessage
 from stmask_ros.node.outputs import Outputs
 from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.tracing import Tracer
@@ -34,69 +34,69 @@ DUPLICATE = 'repeated stamp'
 
 
 @dataclass(frozen=True)
-class Line:
+class CameraPipeline:
     """
-    The two ends between which a camera's images are answered, and the books in between.
+    What one camera's images pass through, from the mailbox to the topics.
 
-    name: of the camera; '' for the only one. convert: turns a message into a picture. enough: of
-    which the network sees no more than this height and width [pixel].
+    name: of the camera; '' for the only one. convert: turns a message into a picture, which may be
+    smaller than the image if it is at least network_size, height and width [pixel].
     """
 
     name: str
     mailbox: Mailbox[CameraMessage]
     convert: Convert
-    enough: tuple[int, int]
+    network_size: tuple[int, int]
     stream: Stream
     outputs: Outputs
     health: HealthMonitor
 
 
-class Answerer:
+class ImageProcessor:
     """Answers one camera's images in the worker's thread. No image can make it raise."""
 
     def __init__(
-        self, node: Node, line: Line, tracer: Tracer, stopped: Callable[[], bool]
+        self, node: Node, camera: CameraPipeline, tracer: Tracer, stopped: Callable[[], bool]
     ) -> None:
         """Prepare; stopped: says whether the worker was told to stop."""
         self._node = node
-        self._line = line
+        self._camera = camera
         self._tracer = tracer
         self._stopped = stopped
         self._log = LogThrottle(node.get_logger())
-        self._of_camera = f' of {line.name}' if line.name else ''
+        self._of_camera = f' of {camera.name}' if camera.name else ''
 
-    def admit(self, letter: Letter[CameraMessage], max_gap: float) -> StreamInput | None:
-        """Return what a step needs of a letter; None if its image was dropped."""
+    def admit(self, queued: QueuedMessage[CameraMessage], max_gap: float) -> StreamInput | None:
+        """Return what a step needs of a queued message; None if its image was dropped."""
         stage = 'conversion failed'
-        stamp = stamp_of(letter.message.header)
+        stamp = stamp_of(queued.message.header)
         if stamp == 0:
             self._log.info('no stamp', (
                 f'the images{self._of_camera} carry no stamp: time jumps and repeated images go '
                 'unnoticed'
             ))
         try:
-            with self._timed('conversion', letter):
-                picture = self._line.convert(letter.message, self._line.enough)
+            with self._timed('conversion', queued):
+                picture = self._camera.convert(queued.message, self._camera.network_size)
             stage = 'segmentation failed'
-            return self._line.stream.admit(picture.pixels, stamp, max_gap, picture.size)
+            return self._camera.stream.admit(picture.pixels, stamp, max_gap, picture.size)
         except DuplicateImageError as error:
-            self._line.mailbox.drop(DUPLICATE)
+            self._camera.mailbox.drop(DUPLICATE)
             self._log.info(DUPLICATE, f'image{self._of_camera} dropped: {error}')
         except ImageError as error:
-            self._line.mailbox.drop(error.reason)
-            self._line.health.failed(str(error))
+            self._camera.mailbox.drop(error.reason)
+            self._camera.health.failed(str(error))
             self._log.warning(error.reason, f'image{self._of_camera} dropped: {error}')
         except Exception as error:
             self._fail(stage, error)
         return None
 
-    def answer(
+    def publish(
         self,
-        letter: Letter[CameraMessage],
+        queued: QueuedMessage[CameraMessage],
         outcome: StreamOutput | Exception,
         parameters: Parameters,
     ) -> FrameResult | None:
-        """Publish the outcome of a letter's step; None if its image was dropped after all."""
+        """Publish the outcome of a step; None if the image was dropped after all."""
         if isinstance(outcome, Exception):
             self._fail('segmentation failed', outcome)
             return None
@@ -108,28 +108,28 @@ class Answerer:
         result = outcome.result
         try:
             with self._timed(
-                'publication', letter, epoch=result.epoch, sequence=result.sequence
+                'publication', queued, epoch=result.epoch, sequence=result.sequence
             ):
-                self._publish(letter, result, parameters)
+                self._publish(queued, result, parameters)
         except Exception as error:
             self._fail('publishing failed', error)
             return None
-        self._line.mailbox.finish()
+        self._camera.mailbox.finish()
         return result
 
     def show(
-        self, letter: Letter[CameraMessage], admitted: StreamInput, result: FrameResult
+        self, queued: QueuedMessage[CameraMessage], admitted: StreamInput, result: FrameResult
     ) -> None:
         """Publish the views. The image is answered already: failing here costs them alone."""
         try:
-            if self._line.outputs.has_viewers():
-                with self._timed('views', letter):
-                    self._line.outputs.publish_views(
-                        result, partial(self._whole_image, letter, admitted), letter.message.header
+            if self._camera.outputs.has_viewers():
+                with self._timed('views', queued):
+                    self._camera.outputs.publish_views(
+                        result, partial(self._whole_image, queued, admitted), queued.message.header
                     )
         except Exception:
             if not self._stopped():
-                self._line.health.view_failed()
+                self._camera.health.view_failed()
                 self._log.error('views', (
                     f'not all views{self._of_camera} published:\n{traceback.format_exc()}'
                 ))
@@ -137,54 +137,54 @@ class Answerer:
     def note(
         self,
         stage: str,
-        letter: Letter[CameraMessage],
+        queued: QueuedMessage[CameraMessage],
         begin_ns: int,
         end_ns: int,
         **details: int,
     ) -> None:
-        """Note when a letter was in a stage of the work [ns, steady clock], for the trace."""
-        self._line.health.took(stage, end_ns - begin_ns)
-        stamp = stamp_of(letter.message.header)
+        """Note when a message was in a stage of the work [ns, steady clock], for the trace."""
+        self._camera.health.took(stage, end_ns - begin_ns)
+        stamp = stamp_of(queued.message.header)
         self._tracer.span(stage, begin_ns, end_ns, {
-            'camera': self._line.name, 'stamp': stamp, 'image': letter.number, **details,
+            'camera': self._camera.name, 'stamp': stamp, 'image': queued.number, **details,
         })
 
     def abandon(self) -> None:
         """Drop an image whose step ended after the worker was told to stop."""
-        self._line.mailbox.drop(DEACTIVATED)
+        self._camera.mailbox.drop(DEACTIVATED)
 
     @contextmanager
     def _timed(
-        self, stage: str, letter: Letter[CameraMessage], **details: int
+        self, stage: str, queued: QueuedMessage[CameraMessage], **details: int
     ) -> Iterator[None]:
         begin = time.monotonic_ns()
         try:
             yield
         finally:
-            self.note(stage, letter, begin, time.monotonic_ns(), **details)
+            self.note(stage, queued, begin, time.monotonic_ns(), **details)
 
-    def _whole_image(self, letter: Letter[CameraMessage], admitted: StreamInput) -> Bgr:
+    def _whole_image(self, queued: QueuedMessage[CameraMessage], admitted: StreamInput) -> Bgr:
         if admitted.image.shape[:2] == admitted.size:
             return admitted.image
-        return self._line.convert(letter.message, None).pixels
+        return self._camera.convert(queued.message, None).pixels
 
     def _publish(
-        self, letter: Letter[CameraMessage], result: FrameResult, parameters: Parameters
+        self, queued: QueuedMessage[CameraMessage], result: FrameResult, parameters: Parameters
     ) -> None:
-        header = letter.message.header
-        since_receipt = self._line.outputs.publish_instances(
-            result, header, letter.skipped, letter.received_ns, parameters
+        header = queued.message.header
+        since_receipt = self._camera.outputs.publish_instances(
+            result, header, queued.skipped, queued.received_ns, parameters
         )
         stamp = stamp_of(header)
         since_stamp = self._node.get_clock().now().nanoseconds - stamp if stamp else None
-        self._line.health.processed(since_receipt, since_stamp, len(result), result.epoch)
+        self._camera.health.processed(since_receipt, since_stamp, len(result), result.epoch)
 
     def _fail(self, stage: str, error: Exception) -> None:
         # Whatever goes wrong while the node shuts down is the shutdown's doing.
         if self._stopped():
             self.abandon()
             return
-        self._line.mailbox.drop(stage)
-        self._line.health.failed(f'{stage}: {error}')
+        self._camera.mailbox.drop(stage)
+        self._camera.health.failed(f'{stage}: {error}')
         details = ''.join(traceback.format_exception(error))
         self._log.error(stage, f'image{self._of_camera} dropped, {stage}:\n{details}')
