@@ -13,6 +13,7 @@ import pytest
 from stmask_ros.ros.transport import use_large_message_profile
 
 ROOT = Path(__file__).resolve().parent.parent
+REFERENCE_NUMBERS = ROOT / 'test' / 'conformance' / 'data'
 SHARED_MEMORY = Path('/dev/shm')
 
 # For benchmark/, which is not installed. At the end, so that an installed package comes first.
@@ -48,11 +49,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope='session')
+def reference_numbers() -> Path:
+    """Return the folder with what the released codes and the official metric answered."""
+    return REFERENCE_NUMBERS
+
+
+@pytest.fixture(scope='session')
 def shared() -> Path:
-    """Return the folder with the reference vectors and the real video, or skip."""
+    """Return the folder of real video and pictures that the package does not hold, or skip."""
     path = ROOT.parent / 'shared'
-    if not (path / 'conformance').is_dir():
-        pytest.skip(f'the reference data is not at {path}')
+    if not (path / 'data').is_dir():
+        pytest.skip(f'the real video and pictures are not at {path}')
     return path
 
 

@@ -53,9 +53,9 @@ class Reference:
 
 
 @pytest.fixture(scope='session')
-def reference(shared: Path) -> Reference:
+def reference(reference_numbers: Path) -> Reference:
     """Return the reference vectors."""
-    folder = shared / 'conformance' / 'stmask'
+    folder = reference_numbers / 'stmask'
     return Reference(folder, _import(folder / 'filler.py'), _import(folder / 'inputs.py'))
 
 

@@ -48,9 +48,9 @@ TARGETS = [
 
 
 @pytest.fixture(scope='module')
-def randn(shared: Path) -> Callable[..., Tensor]:
+def randn(reference_numbers: Path) -> Callable[..., Tensor]:
     spec = importlib.util.spec_from_file_location(
-        'filler', shared / 'conformance' / 'stmask' / 'filler.py'
+        'filler', reference_numbers / 'stmask' / 'filler.py'
     )
     filler = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(filler)
