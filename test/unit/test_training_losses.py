@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,39 @@ def test_the_track_term_by_hand() -> None:
     terms = -torch.tensor([0.8, 0.5, 0.1]).log()
     expected = (torch.tensor([2.0, 3.0, 6.0]) * terms).sum() / 11
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_track_term_does_not_depend_on_the_number_of_images() -> None:
+    def track(pairs: int) -> float:
+        frames = [frame_targets([(0.25, 0.25, 0.5, 0.75)], [1], [6])] * 2 * pairs
+        images = len(frames)
+        embeddings = F.normalize(torch.tensor([1.0, 2.0]), dim=0).expand(images, 969, 2)
+        return multibox_loss(DensePredictions(
+            torch.zeros(images, 969, 4), torch.zeros(images, 969, 2), None,
+            torch.zeros(images, 969, 1), embeddings * torch.tensor([1.0, 0.5]),
+            torch.zeros(images, 24, 40, 1), PRIORS,
+        ), frames, LossConfig(reference_behaviour=True)).track.item()
+
+    assert track(1) > 0.1
+    assert track(8) == pytest.approx(track(1))
+
+
+def test_the_track_term_is_cut_at_1e_10() -> None:
+    embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
+    for ids in ((1, 2), (1, 1)):
+        seen = embeddings[[0, 1] if ids == (1, 2) else [0, 2]]
+        loss = track_loss(seen, torch.tensor(ids), torch.ones(2))
+        assert loss.item() == pytest.approx(-math.log(1e-10), rel=1e-5)
+
+
+@pytest.mark.parametrize('reference_behaviour', [True, False])
+def test_a_mask_is_divided_by_a_box_of_a_pixel_a_side_at_least(reference_behaviour: bool) -> None:
+    # A fourth of a pixel wide and four high, of which no cell is true: each costs log 2.
+    box = torch.tensor([[0.5, 0.5, 0.5 + 0.25 / 32, 0.5 + 4 / 32]])
+    mask = torch.zeros(1, 32, 32, dtype=torch.bool)
+    arguments = (torch.zeros(32, 32, 1), torch.zeros(1, 1), box, mask, 'tanh', reference_behaviour)
+    exact = mask_loss(*arguments, least_side=0).item()
+    assert mask_loss(*arguments).item() == pytest.approx(exact / 4)
 
 
 def test_the_box_shift_term_by_hand() -> None:

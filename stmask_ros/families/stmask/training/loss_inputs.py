@@ -63,8 +63,9 @@ class LossConfig:
     reference_behaviour: compute what the released code does. Then matching is
     classification-aware; all masks are compared; the weights of the classification are in another
     order than its losses; the centerness pulls at the boxes; a mask is cropped before it is
-    scaled up, and what of the object lies outside the crop counts, as does the exact size of
-    boxes below a pixel; objects of different pairs with the same id are taken for one.
+    scaled up, and what of the object lies outside the crop counts, as does in temporal fusion's
+    loss the exact size of boxes below a pixel; objects of different pairs with the same id are
+    taken for one.
     """
 
     weights: LossWeights = field(default_factory=LossWeights)

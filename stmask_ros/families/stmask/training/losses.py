@@ -28,6 +28,8 @@ __all__ = [
 MASK_ENLARGEMENT = 1.2
 # The classification counts positives once and three negatives for each.
 CLASSIFICATION_SHARE = 4
+# What a pair of embeddings cannot fall below, before its logarithm.
+LEAST_LIKENESS = 1e-10
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class Losses:
     """
     The terms, scalars with their weights in.
 
-    box: 1 - DIoU. center: of the centerness to the DIoU. classification: cross-entropy. mask:
-    binary cross-entropy. track: of pairs of embeddings. box_shift, mask_shift: of temporal
-    fusion.
+    Means over images, but for track, a mean over pairs of anchors however many images there are,
+    and the shifts, means over pairs of images. box: 1 - DIoU. center: of the centerness to the
+    DIoU. classification: cross-entropy. mask: binary cross-entropy. track: of pairs of
+    embeddings. box_shift, mask_shift: of temporal fusion.
     """
 
     box: Tensor
@@ -93,7 +96,7 @@ def multibox_loss(
         mask=weights.mask / images * masks_loss(
             predictions, positives, boxes.detach(), targets, config
         ),
-        track=weights.track / images * track_loss(
+        track=weights.track * track_loss(
             predictions.embeddings[rows], identities(positives, config.reference_behaviour),
             positives.weights,
         ),
@@ -176,8 +179,8 @@ def track_loss(embeddings: Tensor, identity: Tensor, weights: Tensor) -> Tensor:
 
     identity: int64 [P]. weights: [P]; a pair weighs the product, and the mean is taken.
     """
-    alike = ((1 + embeddings @ embeddings.t()) / 2).clamp(1e-6, 1 - 1e-6)
+    alike = (1 + embeddings @ embeddings.t()) / 2
     same = identity[:, None] == identity
-    loss = torch.where(same, -alike.log(), -(1 - alike).log())
+    loss = -torch.where(same, alike, 1 - alike).clamp(min=LEAST_LIKENESS).log()
     weight = torch.triu(weights[:, None] * weights, diagonal=1)
     return (weight * loss).sum() / weight.sum().clamp(min=1e-12)

@@ -16,7 +16,7 @@ from stmask_ros.layers.boxes import center_size
 def mask_loss(
     prototypes: Tensor, coefficients: Tensor, boxes: Tensor, masks: Tensor,
     activation: Literal['tanh', 'none'] = 'tanh', reference_behaviour: bool = False,
-    dice: float = 0.0,
+    dice: float = 0.0, least_side: int = 1,
 ) -> Tensor:
     """
     Return the binary cross-entropy of each mask in its window, per pixel of its box, [N].
@@ -24,11 +24,12 @@ def mask_loss(
     prototypes: [h, w, P], of one image. coefficients: [N, P], before their activation.
     boxes: [N, 4], corners as fractions of the padded input. masks: [N, H, W], bool.
     dice: this many times the Dice loss in the window is added, but to the released behaviour.
+    least_side: of the box whose pixels divide [pixels].
     """
     if len(boxes) == 0:
         return coefficients.sum(1)
     if reference_behaviour:
-        return _released_loss(prototypes, coefficients, boxes, masks, activation)
+        return _released_loss(prototypes, coefficients, boxes, masks, activation, least_side)
     height, width = masks.shape[1:]
     # Scaled up after the sigmoid, as inference does: upsampled logits would learn edges between
     # the cells that inference cannot show.
@@ -40,7 +41,7 @@ def mask_loss(
     soft = soft.flatten().index_select(0, pixels)
     truth = masks.flatten().index_select(0, pixels).to(soft.dtype)
     entropy = F.binary_cross_entropy(soft, truth, reduction='none')
-    loss = _sums(entropy, rows, boxes) / _pixels(boxes, height, width).clamp(min=1)
+    loss = _sums(entropy, rows, boxes) / _pixels(boxes, height, width, least_side)
     if dice:
         loss = loss + dice * _dice_loss(soft, truth, rows, boxes)
     return loss
@@ -62,12 +63,13 @@ def enlarged(boxes: Tensor, factor: float) -> Tensor:
 
 def _released_loss(
     prototypes: Tensor, coefficients: Tensor, boxes: Tensor, masks: Tensor,
-    activation: Literal['tanh', 'none'],
+    activation: Literal['tanh', 'none'], least_side: int,
 ) -> Tensor:
     # Cropped before it is scaled up: what of the object is outside costs -log(0), cut at 100.
     soft = _enlarge(assemble(prototypes, coefficients, boxes, activation), masks)
     entropy = F.binary_cross_entropy(soft, masks.to(soft.dtype), reduction='none')
-    return entropy.sum((1, 2)) / _pixels(boxes, *masks.shape[1:])
+    height, width = masks.shape[1:]
+    return entropy.sum((1, 2)) / _pixels(boxes, height, width, least_side)
 
 
 def _dice_loss(soft: Tensor, truth: Tensor, rows: Tensor, boxes: Tensor) -> Tensor:
@@ -101,6 +103,6 @@ def _enlarge(maps: Tensor, masks: Tensor) -> Tensor:
     return larger.clamp(0, 1)  # rounding may leave this range
 
 
-def _pixels(boxes: Tensor, height: int, width: int) -> Tensor:
-    size = boxes[:, 2:] - boxes[:, :2]
-    return size[:, 0] * width * size[:, 1] * height
+def _pixels(boxes: Tensor, height: int, width: int, least_side: int) -> Tensor:
+    sides = (boxes[:, 2:] - boxes[:, :2]) * boxes.new_tensor((width, height))
+    return sides.clamp(min=least_side).prod(1)

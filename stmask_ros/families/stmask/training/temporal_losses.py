@@ -44,7 +44,7 @@ def shift_losses(
         loss_of_masks = loss_of_masks + mask_loss(
             predictions.prototypes[2 * index + 1].detach(), carried[here], goal,
             following.masks[successors[here]], config.mask_activation, config.reference_behaviour,
-            config.dice,
+            config.dice, least_side=0 if config.reference_behaviour else 1,
         ).mean()
     pairs = len(targets) // 2
     return box_loss / pairs, loss_of_masks / pairs
