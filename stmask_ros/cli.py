@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from stmask_ros.commands import evaluation as evaluation
 from stmask_ros.commands import training as training
 from stmask_ros.commands import weights as weights
+from stmask_ros.commands.common_options import add_overwrite
 from stmask_ros.memory import keep_freed_memory
 
 
@@ -31,6 +32,7 @@ def _register_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         'demo', help='run camera and segmenter as ROS 2 nodes, record them, show the result'
     )
     demo.add_argument('--out', default='out/demo', help='folder for the result')
+    add_overwrite(demo)
     demo.add_argument(
         '--source', default='',
         help='video file, folder of images, bag or device:N; the built-in clip without it',

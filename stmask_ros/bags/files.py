@@ -231,19 +231,30 @@ class BagWriter:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write the index and close the bag."""
-        self._writer.close()
+        """Write the index and close the bag; BagError if that cannot be done."""
+        try:
+            self._writer.close()
+        except Exception as failure:
+            if error is None:  # else that one tells the cause
+                raise self._cannot_be_written(failure) from failure
 
     def write(self, topic: str, type_name: str, time: int, data: bytes) -> None:
-        """Append a message, serialised as CDR, at a time [ns]."""
+        """Append a message, serialised as CDR, at a time [ns]; BagError if the disk is full."""
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 topic, type_name, typestore=message_types(),
                 offered_qos_profiles=self._offered.get(topic, ()),
             )
-        self._writer.write(self._connections[topic], time, data)
+        try:
+            self._writer.write(self._connections[topic], time, data)
+        except OSError as error:
+            raise self._cannot_be_written(error) from error
 
     def write_content(self, message: BagMessage) -> None:
         """Serialise and append a message."""
         data = message_types().serialize_cdr(message.content, message.type_name)
         self.write(message.topic, message.type_name, message.time, bytes(data))
+
+    def _cannot_be_written(self, error: Exception) -> BagError:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return BagError(f'the bag {self._folder} cannot be written: {reason}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,11 @@ def pictures(bag: Path, topic: str) -> Iterator[Bgr]:
 
 
 def write_video(path: Path, frames: Iterable[Bgr], rate: float) -> int:
-    """Write pictures of one size as an MP4 of so many frames a second; return how many."""
+    """
+    Write pictures of one size as an MP4 of so many frames a second; return how many.
+
+    Raises OSError if they are not all in the file: OpenCV says nothing of a full disk.
+    """
     writer: cv2.VideoWriter | None = None
     count = 0
     for frame in frames:
@@ -135,7 +140,18 @@ def write_video(path: Path, frames: Iterable[Bgr], rate: float) -> int:
         writer.write(np.ascontiguousarray(frame))
     if writer is not None:
         writer.release()
+        if cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != count:
+            raise OSError(errno.EIO, 'the video is not whole; is the disk full?', str(path))
     return count
+
+
+def write_picture(path: Path, picture: Bgr) -> None:
+    """Write a picture in the format that the name tells; OSError if it cannot be written."""
+    encoded = cv2.imencode(path.suffix, picture)[1]
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def contact_sheet(frames: Sequence[Bgr], columns: int = 3, width: int = 426) -> Bgr:
@@ -160,5 +176,5 @@ def rate_of(messages: Iterable[BagMessage]) -> float:
 
 __all__ = [
     'INSTANCES', 'Recording', 'RecordingError', 'check_recording', 'contact_sheet', 'pictures',
-    'rate_of', 'write_video',
+    'rate_of', 'write_picture', 'write_video',
 ]

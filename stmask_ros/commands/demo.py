@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sensor_msgs.msg import CompressedImage, Image
@@ -31,10 +30,13 @@ from stmask_ros.bags.recording import (
     contact_sheet,
     pictures,
     rate_of,
+    write_picture,
     write_video,
 )
+from stmask_ros.families.errors import ModelError
 from stmask_ros.models.checkpoint import find_model, read_description
 from stmask_ros.msg import TrackedInstanceArray
+from stmask_ros.output_files import OutputError, output_folder
 from stmask_ros.ros.recorder import Recorder, Topic
 from stmask_ros.ros.transport import use_large_message_profile
 
@@ -44,6 +46,7 @@ _OVERLAY = '/segmenter/overlay'
 _START_SECONDS = 120.0
 _IDLE_SECONDS = 60.0
 _END_SECONDS = 10.0
+_LOG_LINES = 40
 
 
 class DemoError(Exception):
@@ -54,25 +57,27 @@ def run_demo(arguments: Namespace) -> int:
     """
     Run the demo; return 0 if every recorded message kept its promises, else 1.
 
-    arguments: out, source, model, device, rate, birth_threshold, as stmask_ros.cli defines them.
+    arguments: out, overwrite, source, model, device, rate, birth_threshold, as stmask_ros.cli
+    defines them.
     """
     console = Console()
     out = Path(arguments.out)
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
     use_large_message_profile()
     # A domain of its own: no robot on the network sees the demo, nor the demo it.
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    inputs = [Path(arguments.source)] if arguments.source else []
     try:
-        health = _run_nodes(arguments, out, console)
-        recording = check_recording(out / 'bag', f'{_IMAGES}/compressed', _INSTANCES)
-    except (BagError, DemoError, RecordingError) as error:
-        console.print(f'[red]{error}')
+        untrained = read_description(find_model(arguments.model)).weights is None
+        with output_folder(out, 'demo', arguments.overwrite, inputs) as stage:
+            health = _run_nodes(arguments, stage, console)
+            recording = check_recording(stage / 'bag', f'{_IMAGES}/compressed', _INSTANCES)
+            _draw(stage)
+    except (BagError, DemoError, ModelError, OutputError, RecordingError) as error:
+        console.print(f'[red]{escape(str(error))}')
         return 1
-    _draw(out)
     console.print(_summary(recording, health))
-    if read_description(find_model(arguments.model)).weights is None:
+    if untrained:
         console.print(
             '[yellow]The weights are freshly initialised, not trained: masks, classes and scores '
             'mean nothing. This run shows the machinery only.'
@@ -109,19 +114,21 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
     try:
         with progress, _process(segmenter, out / 'segmenter.log') as running:
             task = progress.add_task('Loading the model')
-            _spin(node, lambda: listener.active, running, _START_SECONDS, 'the segmenter to start')
+            log = out / 'segmenter.log'
+            _spin(node, lambda: listener.active, running, _START_SECONDS, log)
             with _process(camera, out / 'camera.log') as playing:
                 while playing.poll() is None:
                     rclpy.spin_once(node, timeout_sec=0.1)
                     progress.update(task, description=_progress_text(recorder))
-                    _check_running(running, out / 'segmenter.log')
+                    _check_running(running, log)
                 if playing.returncode:
-                    raise DemoError(f'the camera failed:\n{(out / "camera.log").read_text()}')
+                    raise DemoError(f'the camera failed:\n{_end_of(out / "camera.log")}')
             listener.forget()
-            _spin(node, lambda: listener.idle, running, _IDLE_SECONDS, 'the last image')
+            _spin(node, lambda: listener.idle, running, _IDLE_SECONDS, log)
         if not recorder.counts[_INSTANCES]:
             raise DemoError(
-                f'no image was segmented: {listener.facts["message"]}; see {out}/segmenter.log'
+                f'no image was segmented: {listener.facts["message"]}; the segmenter said:\n'
+                f'{_end_of(log)}'
             )
         return listener.facts
     finally:
@@ -160,18 +167,24 @@ class _HealthListener:
 
 def _spin(
     node: Node, done: Callable[[], bool], running: subprocess.Popen[bytes], seconds: float,
-    what: str,
+    log: Path,
 ) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         rclpy.spin_once(node, timeout_sec=0.1)
-        if running.poll() is not None or time.monotonic() > deadline:
-            raise DemoError(f'waited for {what}, in vain; see segmenter.log')
+        _check_running(running, log)
+        if time.monotonic() > deadline:
+            raise DemoError(f'the segmenter does not come on; it said:\n{_end_of(log)}')
 
 
 def _check_running(process: subprocess.Popen[bytes], log: Path) -> None:
     if process.poll() is not None:
-        raise DemoError(f'the segmenter ended with {process.returncode}:\n{log.read_text()}')
+        raise DemoError(f'the segmenter ended with {process.returncode}:\n{_end_of(log)}')
+
+
+def _end_of(log: Path) -> str:
+    """Return the last lines of a log, which goes with the folder when a run fails."""
+    return '\n'.join(log.read_text(errors='replace').splitlines()[-_LOG_LINES:])
 
 
 @contextmanager
@@ -202,7 +215,7 @@ def _draw(out: Path) -> None:
     write_video(out / 'overlay.mp4', pictures(out / 'bag', _OVERLAY), rate)
     frames = list(pictures(out / 'bag', _OVERLAY))
     if frames:
-        cv2.imwrite(str(out / 'overlay.png'), contact_sheet(frames))
+        write_picture(out / 'overlay.png', contact_sheet(frames))
 
 
 def _summary(recording: Recording, health: dict[str, str]) -> Table:

@@ -16,14 +16,14 @@ from stmask_ros.bags.recording import check_recording
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
 
 
-def run_demo(out: Path, *arguments: str) -> str:
+def run_demo(out: Path, *arguments: str, status: int = 0) -> str:
     """Run the demo in a domain of its own and return what it printed."""
     environment = os.environ | {'ROS_DOMAIN_ID': str(1 + (os.getpid() + 50) % 100)}
     process = subprocess.run(
         [sys.executable, '-m', 'stmask_ros.cli', 'demo', '--out', str(out), *arguments],
         capture_output=True, text=True, timeout=300, env=environment, check=False,
     )
-    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.returncode == status, process.stdout + process.stderr
     return process.stdout
 
 
@@ -72,3 +72,19 @@ def test_bag(tmp_path: Path, shared: Path) -> None:
     headers = {m.content.header.frame_id for m in read_bag(tmp_path / 'out' / 'bag',
                                                            '/segmenter/instances')}
     assert headers == {'camera'}
+
+
+@pytest.mark.parametrize('problem', ['files', 'model', 'source'])
+def test_nothing_of_the_user_is_lost(tmp_path: Path, problem: str) -> None:
+    out = tmp_path / 'out'
+    if problem == 'files':
+        out.mkdir()
+        (out / 'thesis.tex').write_text('mine')
+    arguments = {'model': ('--model', 'no-such'), 'source': ('--source', str(tmp_path / 'no'))}
+    printed = run_demo(out, *arguments.get(problem, ()), status=1).replace('\n', ' ')
+    if problem == 'files':
+        assert '--overwrite' in printed
+        assert [path.name for path in out.iterdir()] == ['thesis.tex']
+    else:
+        assert 'no' in printed
+        assert not out.exists()
