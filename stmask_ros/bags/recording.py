@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stmask_ros.bags.files import COMPRESSED_IMAGE, IMAGE, INSTANCES, BagMessage, read_bag
+from stmask_ros.images import compressed_to_bgr, to_bgr
 from stmask_ros.images.raw import Bgr
 from stmask_ros.masks import MaskEncoding, decode
 
@@ -115,13 +116,12 @@ def _latency(message: BagMessage) -> float:
 
 
 def pictures(bag: Path, topic: str) -> Iterator[Bgr]:
-    """Yield the images of a topic of bgr8 or compressed images as uint8 BGR [H, W, 3]."""
+    """Yield the images of a topic, raw or compressed, as uint8 BGR [H, W, 3]; or ImageError."""
     for message in read_bag(bag, topic):
-        content = message.content
-        if message.type_name == COMPRESSED_IMAGE:
-            yield np.asarray(cv2.imdecode(content.data, cv2.IMREAD_COLOR), np.uint8)
-        elif message.type_name == IMAGE:
-            yield content.data.reshape(content.height, content.width, 3)
+        if message.type_name == IMAGE:
+            yield to_bgr(message.content)
+        elif message.type_name == COMPRESSED_IMAGE:
+            yield compressed_to_bgr(message.content)
 
 
 def write_video(path: Path, frames: Iterable[Bgr], rate: float) -> int:

@@ -1,5 +1,5 @@
 """
-Compressed camera messages to pictures: JPEG, PNG and WebP. Needs no ROS.
+Compressed camera messages to pictures: JPEG, PNG, TIFF and WebP. Needs no ROS.
 
 The size is read from the file's header before anything is decoded, so that a few bytes that claim
 to be a huge picture cannot take the memory.
@@ -8,23 +8,34 @@ to be a huge picture cannot take the memory.
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import PIL.Image
 
+from stmask_ros.images.jpeg import is_whole
 from stmask_ros.images.raw import (
     Bgr,
     ImageError,
     Picture,
     Pixels,
-    check_colour,
+    check_no_data,
     check_pixel_count,
     demosaic,
+    eight_bits,
 )
 
-_FORMATS = ('JPEG', 'PNG', 'WEBP')
+_FORMATS = ('JPEG', 'PNG', 'TIFF', 'WEBP')
+
+# Pillow calls a JPEG with more pictures behind the first an MPO.
+_JPEGS = ('JPEG', 'MPO')
+
+# 'ORIG_PIXFMT; CODEC compressed [COMPRESSED_PIXFMT]', as CompressedImage's text has it.
+_PATTERN = re.compile(r'\s*(\w+)\s*;\s*\w+\s+compressed\b\s*(\w*)')
+_GREY_MODES = ('1', 'L', 'I', 'I;16', 'I;16B')
 
 # How many times shorter a JPEG's decoder can make the sides, which saves it most of its work.
 _REDUCTIONS = (
@@ -33,9 +44,14 @@ _REDUCTIONS = (
     (2, cv2.IMREAD_REDUCED_COLOR_2),
 )
 
-# A camera may add a little after the end of a JPEG, most often zeros.
-_JPEG_END = b'\xff\xd9'
-_LONGEST_JPEG_TRAILER = 4096
+@dataclass(frozen=True)
+class _File:
+    """What a compressed picture's header says; height, width: [pixel]."""
+
+    kind: str
+    height: int
+    width: int
+    is_grey: bool
 
 
 class CompressedImageMessage(Protocol):
@@ -54,10 +70,11 @@ def compressed_to_bgr(message: CompressedImageMessage) -> Bgr:
     """
     Return the uint8 BGR [height, width, 3] picture of a sensor_msgs/CompressedImage.
 
-    The format's first word is the encoding before compression where image_transport wrote the
-    message ('bayer_rggb8; jpeg compressed'): a compressed Bayer mosaic is demosaiced, depth is
-    refused. An orientation in EXIF is ignored, as the camera's calibration knows nothing of it.
-    Raises ImageError.
+    The file tells its depth and channels; 16-bit values are scaled by 255 / 65535. The format
+    counts where it follows the documented pattern, as image_transport writes it: a grey file
+    that holds a Bayer mosaic ('bayer_rggb8; jpeg compressed bayer_rggb8', or nothing behind
+    'compressed') is demosaiced, depth is refused. Any other word is no matter. An orientation in
+    EXIF is ignored, as the camera's calibration knows nothing of it. Raises ImageError.
     """
     return compressed_picture(message).pixels
 
@@ -72,59 +89,67 @@ def compressed_picture(
     as many is decoded at a half, a quarter or an eighth of its size, which takes less time and
     averages what a coarse look at all pixels would skip. See compressed_to_bgr. Raises ImageError.
     """
-    before = _encoding_before(message.format)
+    mosaic = _mosaic_encoding(message.format)
     data = np.frombuffer(message.data, np.uint8)
-    kind, width, height = _checked_header(data)
-    if before.startswith('bayer_'):
-        mosaic = _decode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-        return Picture.whole(demosaic(mosaic, before))
-    if kind == 'JPEG' and enough is not None:
+    file = _checked_header(data)
+    if mosaic and file.is_grey:
+        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+        return Picture.whole(demosaic(_decode(data, flags), mosaic))
+    if file.kind in _JPEGS and enough is not None:
         for part, flag in _REDUCTIONS:
-            if height >= part * enough[0] and width >= part * enough[1]:
-                return Picture(_decode_colour(data, flag), (height, width))
-    return Picture.whole(_decode_colour(data, cv2.IMREAD_COLOR))
+            if file.height >= part * enough[0] and file.width >= part * enough[1]:
+                return Picture(_decode_colour(data, flag), (file.height, file.width))
+    return Picture.whole(_decode_colour(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH))
 
 
 def compressed_size(data: Any) -> tuple[int, int]:
-    """Return width and height [pixel] as a JPEG, PNG or WebP file's header has them."""
-    return _checked_header(data)[1:]
+    """Return width and height [pixel] as the compressed file's header has them."""
+    file = _checked_header(data)
+    return file.width, file.height
 
 
-def _checked_header(data: Any) -> tuple[str, int, int]:
-    """Return format, width and height; ImageError if decoding the rest would be no good."""
+def _checked_header(data: Any) -> _File:
+    """Return what the header says; ImageError if decoding the rest would be no good."""
     raw = bytes(data)
     if not raw:
         raise ImageError('short data', 'the compressed image is empty')
-    kind, width, height = _header(raw)
-    check_pixel_count(width, height)
-    if kind == 'JPEG' and _JPEG_END not in raw.rstrip(b'\0')[-_LONGEST_JPEG_TRAILER:]:
+    file = _header(raw)
+    check_pixel_count(file.width, file.height)
+    if file.kind in _JPEGS and not is_whole(raw):
         raise ImageError('broken data', f'the JPEG of {len(raw)} bytes is cut off before its end')
-    return kind, width, height
+    return file
 
 
-def _encoding_before(format_text: str) -> str:
-    """Return the encoding before compression, '' if unknown; ImageError for depth."""
+def _mosaic_encoding(format_text: str) -> str:
+    """
+    Return the Bayer encoding of the file if it is grey, '' if it is no mosaic.
+
+    Raises ImageError for depth.
+    """
     if 'compressedDepth' in format_text:
         raise ImageError(
             'compressed format', "format 'compressedDepth' is a depth image: use a colour topic")
-    before, separator, _ = format_text.partition(';')
-    if not separator:
+    check_no_data(format_text.partition(';')[0].strip())
+    parts = _PATTERN.match(format_text)
+    if parts is None:
         return ''
-    check_colour(before.strip())
-    return before.strip()
+    before, within = parts.groups()
+    encoding = within or before
+    return encoding if encoding.startswith('bayer_') else ''
 
 
-def _header(raw: bytes) -> tuple[str, int, int]:
-    """Return format, width and height of a compressed picture, without decoding it."""
+def _header(raw: bytes) -> _File:
+    """Return what the header of a compressed picture says, without decoding it."""
     try:
         with PIL.Image.open(io.BytesIO(raw), formats=_FORMATS) as picture:
-            return str(picture.format), picture.width, picture.height
+            is_grey = picture.mode in _GREY_MODES
+            return _File(str(picture.format), picture.height, picture.width, is_grey)
     except PIL.Image.DecompressionBombError as error:
         raise ImageError('size', f'the compressed image is refused: {error}') from error
     except PIL.UnidentifiedImageError as error:
         raise ImageError(
             'compressed format',
-            f'the data starts with {raw[:4].hex(" ")}: not a readable JPEG, PNG or WebP',
+            f'the data starts with {raw[:4].hex(" ")}: not a readable JPEG, PNG, TIFF or WebP',
         ) from error
     except Exception as error:  # Pillow's parsers raise whatever a broken file leads them to
         raise ImageError(
@@ -132,7 +157,7 @@ def _header(raw: bytes) -> tuple[str, int, int]:
 
 
 def _decode_colour(data: Bgr, flag: int) -> Bgr:
-    return np.asarray(_decode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION), np.uint8)
+    return eight_bits(_decode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION))
 
 
 def _decode(data: Bgr, flags: int) -> Pixels:

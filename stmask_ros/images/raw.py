@@ -7,6 +7,7 @@ Needs no ROS. A message that cannot be converted raises ImageError, and nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -18,6 +19,9 @@ import numpy.typing as npt
 Bgr = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[Any]
 Reason = Literal['encoding', 'size', 'step', 'short data', 'compressed format', 'broken data']
+
+# OpenCV's names of pixels without a meaning, such as 32FC1.
+_NUMBERS = re.compile(r'(8|16|32|64)[USF]C\d+')
 
 # More than any video camera has, and few enough that a decoder's memory stays below 1 GB.
 MAX_PIXELS = 64 * 1024 * 1024
@@ -150,19 +154,34 @@ def to_bgr(message: ImageMessage) -> Bgr:
 
 
 def demosaic(mosaic: Pixels, encoding: str) -> Bgr:
-    """Return the BGR picture of a uint8 or uint16 [height, width] Bayer mosaic; or ImageError."""
-    packed = _PACKED.get(encoding)
+    """
+    Return the BGR picture of a uint8 or uint16 [height, width] Bayer mosaic; or ImageError.
+
+    encoding: tells the pattern; the depth is the mosaic's own.
+    """
+    name = f'{encoding.rstrip("0123456789")}{8 * mosaic.itemsize}'
+    packed = _PACKED.get(name)
     if packed is None or packed.smallest == 1:
         raise ImageError('encoding', f"'{encoding}' is not a Bayer encoding")
     height, width = mosaic.shape
-    _check_layout(width, height, packed, encoding)
+    _check_layout(width, height, packed, name)
     return _convert(mosaic, packed)
 
 
-def check_colour(encoding: str) -> None:
-    """Raise ImageError if messages of this encoding are not pictures (depth, labels, unknown)."""
-    if encoding not in _PACKED and encoding not in _PLANAR:
+def check_no_data(encoding: str) -> None:
+    """Raise ImageError for an encoding of numbers that are no picture: depth, labels."""
+    if encoding not in _PACKED and _NUMBERS.fullmatch(encoding):
         raise ImageError('encoding', _refusal(encoding))
+
+
+def eight_bits(pixels: Pixels) -> Bgr:
+    """Return a picture of bytes, uint16 scaled by 255 / 65535; ImageError for other numbers."""
+    if pixels.dtype == np.uint16:
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    if pixels.dtype != np.uint8:
+        raise ImageError(
+            'encoding', f'the pixels are {pixels.dtype}: only 8 and 16 bits are a picture')
+    return np.asarray(pixels, np.uint8)
 
 
 def check_pixel_count(width: int, height: int) -> None:
@@ -246,9 +265,7 @@ def _convert(values: Pixels, packed: _Packed) -> Bgr:
         values = values[..., 0] if values.ndim == 3 else values
     if packed.conversion is not None:
         values = cv2.cvtColor(values, packed.conversion)
-    if values.dtype != np.uint8:
-        values = cv2.convertScaleAbs(values, alpha=255 / 65535)
-    return np.asarray(values, np.uint8)
+    return eight_bits(values)
 
 
 def _two_planes(message: ImageMessage, conversion: int) -> Bgr:

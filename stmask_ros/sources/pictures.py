@@ -22,7 +22,10 @@ SECOND = 1_000_000_000
 # Of sources that do not tell their own rate [frames a second].
 DEFAULT_RATE = 30.0
 
-_FORMATS = {'.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png', '.webp': 'webp'}
+_FORMATS = {
+    '.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png', '.tif': 'tiff', '.tiff': 'tiff',
+    '.webp': 'webp',
+}
 
 
 class ClipSource:

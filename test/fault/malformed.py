@@ -22,7 +22,9 @@ SIZES = [0, 1, 2, 3, 4, 5, 16, 17, 640, 65535, 2**31, 2**32 - 1]
 DATA_SIZES = [0, 1, 47, 48, 1000, 5000, 60_000]
 FORMATS = [
     'jpeg', '', 'bayer_rggb8; jpeg compressed ', 'rgb8; png compressed bgr8', ';;', 'png', 'webp',
-    '16UC1; compressedDepth', 'x' * 300]
+    '16UC1; compressedDepth', '16UC1; png compressed ', 'x' * 300]
+
+SUFFIXES = ('.jpg', '.png', '.webp', '.tiff')
 
 
 def outcome(convert: Callable[[Any], np.ndarray], message: Any) -> str:
@@ -66,11 +68,11 @@ def compressed_images(seed: int) -> Iterator[SimpleNamespace]:
     """Yield format and data: files that are cut off, changed, of no known kind, or far too big."""
     generator = np.random.default_rng(seed)
     picture = generator.integers(0, 256, (24, 32, 3), np.uint8)
-    files = [cv2.imencode(suffix, picture)[1].tobytes() for suffix in ('.jpg', '.png', '.webp')]
+    files = [cv2.imencode(suffix, picture)[1].tobytes() for suffix in SUFFIXES]
     kinds = (_changed, _cut_off, _flipped, _wrong_magic, _claimed_size)
     while True:
         kind = kinds[int(generator.integers(0, len(kinds)))]
-        file = files[1] if kind is _claimed_size else files[int(generator.integers(0, 3))]
+        file = files[1] if kind is _claimed_size else files[int(generator.integers(0, len(files)))]
         yield SimpleNamespace(
             format=FORMATS[int(generator.integers(0, len(FORMATS)))],
             data=np.frombuffer(kind(file, generator), np.uint8))
