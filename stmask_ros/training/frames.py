@@ -8,25 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stmask_ros.families.frames import AnnotatedFrame
+
+__all__ = ['AnnotatedFrame', 'BoolArray', 'ClassMap', 'Int64Array', 'UInt8Array']
+
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class AnnotatedFrame:
-    """
-    One picture.
-
-    image: uint8 BGR [H, W, 3]. masks: bool [N, H, W], the visible part of each object.
-    labels: int64 [N], 1 is the model's first class. ids: int64 [N], >= 1, of the object in its
-    video.
-    """
-
-    image: UInt8Array
-    masks: BoolArray
-    labels: Int64Array
-    ids: Int64Array
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,20 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmask_ros.families.errors import InvalidImageError
+from stmask_ros.families.frames import Image, check_image
 from stmask_ros.families.stmask.config import STMaskConfig
+
+__all__ = ['Geometry', 'Image', 'InvalidImageError', 'check_image', 'preprocess']
 
 STRIDE = 32
 # Of ImageNet, red, green, blue, for values 0 to 255.
 MEAN = (123.675, 116.28, 103.53)
 STANDARD_DEVIATION = (58.395, 57.12, 57.375)
-
-Image = npt.NDArray[np.uint8]
-
-
-class InvalidImageError(ValueError):
-    """An image has another shape or dtype than a step takes."""
-
 
 @dataclass(frozen=True)
 class Geometry:
@@ -40,16 +36,6 @@ class Geometry:
         return cls(
             config.input_width / _padded(config.input_width),
             config.input_height / _padded(config.input_height),
-        )
-
-
-def check_image(image: Image) -> None:
-    """Raise InvalidImageError unless image is uint8 [H, W, 3] with at least one pixel."""
-    if not isinstance(image, np.ndarray):
-        raise InvalidImageError(f'expected a uint8 array [H, W, 3], got {type(image).__name__}')
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise InvalidImageError(
-            f'expected uint8 [H, W, 3] with H, W >= 1, got {image.dtype} {list(image.shape)}'
         )
 
 
