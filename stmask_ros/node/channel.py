@@ -14,9 +14,9 @@ from stmask_ros.images import compressed_picture, raw_picture
 from stmask_ros.node.diagnostics import CameraSituation, NodeSituation, Reporter
 from stmask_ros.node.health import HealthMonitor
 from stmask_ros.node.image_processor import CameraMessage, CameraPipeline
-from stmask_ros.node.mailbox import Mailbox
 from stmask_ros.node.outputs import Outputs
 from stmask_ros.node.tracing import Tracer
+from stmask_ros.ros.mailbox import Mailbox
 from stmask_ros.ros.messages import stamp_of
 from stmask_ros.ros.publisher_advice import PublisherAdviser
 from stmask_ros.ros.receiver import Receiver

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from stmask_ros.node.health import Health, Percentiles
-from stmask_ros.node.mailbox import REPLACED, Counts
+from stmask_ros.ros.mailbox import REPLACED, Counts
 
 _FAILURES_IN_A_ROW = 3
 _SILENCE = 2.0

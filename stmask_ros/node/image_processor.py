@@ -16,10 +16,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from stmask_ros.images import ImageError, Picture
 from stmask_ros.images.raw import Bgr
 from stmask_ros.node.health import HealthMonitor
-from stmask_ros.node.mailbox import Mailbox, QueuedMessage
 from stmask_ros.node.outputs import Outputs
 from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.tracing import Tracer
+from stmask_ros.ros.mailbox import Mailbox, QueuedMessage
 from stmask_ros.ros.messages import stamp_of
 from stmask_ros.ros.throttle import LogThrottle
 from stmask_ros.tracking.results import FrameResult

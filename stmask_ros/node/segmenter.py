@@ -16,13 +16,13 @@ from stmask_ros.memory import give_back_freed_memory
 from stmask_ros.node.channel import Channel
 from stmask_ros.node.diagnostics import NodeSituation
 from stmask_ros.node.image_processor import CameraMessage
-from stmask_ros.node.mailbox import MailboxSet
 from stmask_ros.node.outputs import Labels
-from stmask_ros.node.parameter_server import ParameterServer
 from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.services import Services
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.node.worker import Worker
+from stmask_ros.ros.mailbox import MailboxSet
+from stmask_ros.ros.parameter_server import ParameterServer
 from stmask_ros.ros.qos import TopicError, make_publisher
 from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter, load_segmenter
 
@@ -45,7 +45,7 @@ class SegmenterNode(LifecycleNode):
     def __init__(self) -> None:
         """Declare the parameters; ParameterError or TopicError if they are wrong."""
         super().__init__('segmenter')
-        self._server = ParameterServer(self, self._on_parameters)
+        self._server = ParameterServer(self, Parameters, self._on_parameters)
         self._tracer = Tracer(self.get_logger(), self.get_fully_qualified_name())
         self._tracer.switch(self.settings.trace)
         self._failure = ''
@@ -74,6 +74,11 @@ class SegmenterNode(LifecycleNode):
     def settings(self) -> Parameters:
         """The values of the parameters now."""
         return self._server.values
+
+    @property
+    def autostart(self) -> bool:
+        """Whether to start without a lifecycle manager."""
+        return self.settings.autostart
 
     # The lifecycle.
 

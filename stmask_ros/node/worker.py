@@ -15,9 +15,9 @@ from stmask_ros.node.image_processor import (
     CameraPipeline,
     ImageProcessor,
 )
-from stmask_ros.node.mailbox import MailboxSet, QueuedMessage
 from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.tracing import Tracer
+from stmask_ros.ros.mailbox import MailboxSet, QueuedMessage
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import StreamInput, StreamOutput, process_together
 

@@ -16,7 +16,8 @@ from segmenter_process import UNTRAINED, SegmenterProcess, image
 from sensor_msgs.msg import Image
 
 from stmask_ros.msg import TrackedInstance
-from stmask_ros.node.parameters import Parameters, rule_of
+from stmask_ros.node.parameters import Parameters
+from stmask_ros.ros.parameter_rules import rule_of
 
 NAME = 'segmenter_parameters'
 TOPIC = f'/{NAME}/camera'

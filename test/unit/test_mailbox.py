@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stmask_ros.node.mailbox import REPLACED, Mailbox, MailboxSet, QueuedMessage
+from stmask_ros.ros.mailbox import REPLACED, Mailbox, MailboxSet, QueuedMessage
 
 
 def _one_box() -> tuple[MailboxSet[Any], Mailbox[Any]]:

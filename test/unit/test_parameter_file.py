@@ -11,7 +11,8 @@ import yaml
 
 from stmask_ros.camera.parameters import CameraParameters
 from stmask_ros.cli import build_parser
-from stmask_ros.node.parameters import Parameters, rule_of
+from stmask_ros.node.parameters import Parameters
+from stmask_ros.ros.parameter_rules import rule_of
 
 FILE = Path(__file__).resolve().parent.parent.parent / 'config' / 'stmask.yaml'
 

@@ -1,18 +1,19 @@
-"""The segmenter's process: from the command line to the exit code."""
+"""The process of a lifecycle node: from the command line to the exit code."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
+from rclpy.node import Node
 
 from stmask_ros.memory import keep_freed_memory
-from stmask_ros.node.parameters import ParameterError
-from stmask_ros.node.segmenter import SegmenterNode
+from stmask_ros.ros.parameter_rules import ParameterError
 from stmask_ros.ros.qos import TopicError
 from stmask_ros.ros.transport import use_large_message_profile
 
@@ -22,10 +23,37 @@ _EXIT_TIMEOUT = 0.5
 _LONGEST_SLEEP = 0.5
 
 
-def run(arguments: list[str] | None, on_signals_handled: Callable[[], None]) -> int:
-    """
-    Run a segmenter node until it is told to stop.
+class Startable(Protocol):
+    """A lifecycle node that can do without a lifecycle manager."""
 
+    @property
+    def autostart(self) -> bool:
+        """Whether to start it at once."""
+
+    def start(self) -> bool:
+        """Configure and activate; return whether that succeeded."""
+
+    def stop(self, timeout: float) -> bool:
+        """Work no more; return whether all work ended within `timeout` [s]."""
+
+    def destroy_node(self) -> None:
+        """Take the node off the network."""
+
+    def get_logger(self) -> Any:
+        """Return the node's logger."""
+
+
+def run(
+    name: str,
+    make: Callable[[], Startable],
+    arguments: list[str] | None,
+    on_signals_handled: Callable[[], None],
+) -> int:
+    """
+    Run a lifecycle node until it is told to stop.
+
+    name: for the log before there is a node. make: returns the node, or raises ParameterError or
+    TopicError.
     arguments: of the command line; those of this process if None.
     on_signals_handled: called as soon as ROS handles signals.
     Returns the exit code: 0 after a signal, 1 if ROS or the parameters did not let it start or an
@@ -36,40 +64,40 @@ def run(arguments: list[str] | None, on_signals_handled: Callable[[], None]) -> 
     try:
         rclpy.init(args=arguments)
     except RCLError as error:
-        return _refuse(error)
+        return _refuse(name, error)
     on_signals_handled()
-    node: SegmenterNode | None = None
+    node: Startable | None = None
     try:
-        node = SegmenterNode()
+        node = make()
         node.get_logger().info(transport.text)
-        if node.settings.autostart and not node.start():
+        if node.autostart and not node.start():
             return 1
         while rclpy.ok():
             _spin(node)
     except (ParameterError, TopicError) as error:
-        return _refuse(error)
+        return _refuse(name, error)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception as error:
         # A callback may find its publisher gone when a signal arrives: that is no failure.
         if rclpy.ok():
             if node is None and isinstance(error, RCLError):
-                return _refuse(error)
+                return _refuse(name, error)
             raise
     finally:
         _end(node)
     return 0
 
 
-def _refuse(error: Exception) -> int:
-    get_logger('segmenter').fatal(f'cannot start:\n{error}')
+def _refuse(name: str, error: Exception) -> int:
+    get_logger(name).fatal(f'cannot start:\n{error}')
     return 1
 
 
-def _spin(node: SegmenterNode) -> None:
+def _spin(node: Startable) -> None:
     """Handle callbacks; return when one failed in ROS itself, which costs its request alone."""
     executor = rclpy.get_global_executor()
-    executor.add_node(node)
+    executor.add_node(cast(Node, node))
     try:
         # Now and then rclpy does not wake the executor for a signal: it must wake by itself.
         while rclpy.ok():
@@ -80,7 +108,7 @@ def _spin(node: SegmenterNode) -> None:
             node.get_logger().error(f'a request failed: {error}')
 
 
-def _end(node: SegmenterNode | None) -> None:
+def _end(node: Startable | None) -> None:
     """Leave in good order, without waiting for a step that may take seconds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if node is not None:

@@ -1,11 +1,11 @@
-"""Declares the segmenter node's parameters, and keeps their values up to date while it runs."""
+"""Declares a node's parameters, and keeps their values up to date while it runs."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -17,20 +17,25 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from stmask_ros.node.parameters import ParameterError, Parameters, rule_of
+from stmask_ros.ros.parameter_rules import ParameterError, ParameterValues, rule_of
+
+Values = TypeVar('Values', bound=ParameterValues)
 
 
-class ParameterServer:
+class ParameterServer(Generic[Values]):
     """Declares the parameters on a node and keeps `values` up to date while they change."""
 
-    def __init__(self, node: Node, on_change: Callable[[Parameters], None]) -> None:
+    def __init__(
+        self, node: Node, kind: type[Values], on_change: Callable[[Values], None]
+    ) -> None:
         """
         Declare all parameters on `node`.
 
+        kind: the dataclass whose fields they are.
         on_change: called with the new values after each accepted change.
         Raises ParameterError if values from the command line or a file are wrong.
         """
-        self.values = _declare(node)
+        self.values = _declare(node, kind)
         self._on_change = on_change
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._apply)
@@ -46,10 +51,10 @@ class ParameterServer:
             self._on_change(values)
 
 
-def _declare(node: Node) -> Parameters:
-    declared = [_declare_one(node, field) for field in dataclasses.fields(Parameters)]
+def _declare(node: Node, kind: type[Values]) -> Values:
+    declared = [_declare_one(node, field) for field in dataclasses.fields(kind)]
     problems = [item.problem for item in declared if item.problem]
-    values = Parameters(**{item.name: item.value for item in declared if not item.problem})
+    values = kind(**{item.name: item.value for item in declared if not item.problem})
     problems += values.problems()
     if problems:
         raise ParameterError('\n'.join(problems))
@@ -76,7 +81,7 @@ def _declare_one(node: Node, field: dataclasses.Field[Any]) -> _Declared:
     return _Declared(field.name, _value(parameter))
 
 
-def _replaced(values: Parameters, changed: Sequence[Parameter[Any]]) -> Parameters:
+def _replaced(values: Values, changed: Sequence[Parameter[Any]]) -> Values:
     names = {field.name for field in dataclasses.fields(values)}
     ours: Mapping[str, Any] = {item.name: _value(item) for item in changed if item.name in names}
     return dataclasses.replace(values, **ours)
