@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
-import stmask_ros.node.segmenter
+import stmask_ros.node.segmenter  # (before the notes begin)
 import stmask_ros.ros.process  # noqa: F401
 from stmask_ros.node.segmenter_node import main
 
