@@ -42,7 +42,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         _flush(part)
         part.replace(path)
     except OSError as error:
-        raise OutputError(f'{path} cannot be written: {error.strerror or error}') from error
+        raise _placed(error, part, path) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -140,16 +140,17 @@ def _stage(folder: Path) -> Iterator[Path]:
     try:
         yield stage
     except OSError as error:
-        raise OutputError(_told(error, folder).replace(str(stage), str(folder))) from error
+        raise _placed(error, stage, folder) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _told(error: OSError, folder: Path) -> str:
-    """Return what an error says, with the file that could not be written, or its folder."""
-    if isinstance(error, OutputError):
-        return str(error)
-    return f'{error.filename or folder} cannot be written: {error.strerror or error}'
+def _placed(error: OSError, part: Path, path: Path) -> OutputError:
+    """Return an error of writing below `part`, told of what was to appear below `path`."""
+    text = str(error)
+    if not isinstance(error, OutputError):
+        text = f'{error.filename or path} cannot be written: {error.strerror or error}'
+    return OutputError(text.replace(str(part), str(path)))
 
 
 def _publish(stage: Path, folder: Path, mark: Mark, overwrite: bool) -> None:

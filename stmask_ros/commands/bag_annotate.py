@@ -33,6 +33,7 @@ from stmask_ros.bags.files import (
 )
 from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter
 from stmask_ros.masks import MaskEncoding
+from stmask_ros.output_files import output_folder
 from stmask_ros.ros.messages import (
     InstanceFormat,
     duration_message,
@@ -53,10 +54,14 @@ _FOREVER = QosTime(9223372036, 854775807)
 def run(options: argparse.Namespace) -> int:
     """Write the new bag; return the exit status: 1 if the old one is damaged."""
     try:
-        topic = image_topic(options.bag, options.topic)
-        segmenter = load_chosen_segmenter(options)
-        annotator = Annotator(options.bag, topic, segmenter, options.name, options.max_gap)
-        count = annotator.write(options.out)
+        with output_folder(
+            options.out, 'bag annotate', options.overwrite, [options.bag]
+        ) as folder:
+            topic = image_topic(options.bag, options.topic)
+            segmenter = load_chosen_segmenter(options)
+            annotator = Annotator(options.bag, topic, segmenter, options.name, options.max_gap)
+            count = annotator.write(folder / 'bag')
+            _lift(folder / 'bag')
     except (BagError, ModelError, OSError, ValueError) as error:
         _LOGGER.error('%s', error)
         return 1
@@ -64,6 +69,13 @@ def run(options: argparse.Namespace) -> int:
     if annotator.damage:
         _LOGGER.error('%s; what could be read is annotated', annotator.damage)
     return 1 if annotator.damage else 0
+
+
+def _lift(bag: Path) -> None:
+    """Make the folder of a bag that of its files, as it is the one that was asked for."""
+    for file in bag.iterdir():
+        file.rename(bag.parent / file.name)
+    bag.rmdir()
 
 
 class Annotator:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.progress import Progress
 
@@ -16,8 +17,9 @@ from stmask_ros.evaluation.bag_runs import BagRun, FrameMatcher, RecordedRun, Re
 from stmask_ros.evaluation.dataset import DatasetError, Video, write_predictions
 from stmask_ros.evaluation.report_page import Report
 from stmask_ros.evaluation.scores import score
-from stmask_ros.evaluation.track_collection import predictions_of
+from stmask_ros.evaluation.track_collection import NamedTrack, predictions_of
 from stmask_ros.images import ImageError
+from stmask_ros.output_files import output_folder
 from stmask_ros.tracking.replay import Replay, picture_of, stamp_of
 from stmask_ros.tracking.segmenter import ModelError
 
@@ -29,12 +31,9 @@ _LOGGER = logging.getLogger(__name__)
 def run(options: argparse.Namespace) -> int:
     """Score a bag; return the exit status: 1 if it is damaged, though what it holds is scored."""
     try:
-        annotations = _chosen_annotations(options)
-        video = annotations.dataset.videos[0]
-        outcome, facts = _recorded(options, video) if options.from_recorded else _replayed(
-            options, video
-        )
-        _conclude(options, annotations, outcome, facts)
+        with output_folder(options.out, 'eval bag', options.overwrite, [options.bag]) as folder:
+            outcome, text = _score(options, folder)
+        sys.stdout.write(f'{text}\n\nreport: {options.out / "report.html"}\n')
     except (BagError, DatasetError, ModelError, OSError, ValueError) as error:
         _LOGGER.error('%s', error)
         return 1
@@ -42,6 +41,18 @@ def run(options: argparse.Namespace) -> int:
         _LOGGER.error('%s; what could be read is scored, the rest counts as missed',
                       outcome.damage)
     return 1 if outcome.damage else 0
+
+
+def _score(options: argparse.Namespace, folder: Path) -> tuple[BagRun, str]:
+    """Run or read, write results and report into a folder, and return the tables too."""
+    annotations = _chosen_annotations(options)
+    video = annotations.dataset.videos[0]
+    outcome, facts = (_recorded if options.from_recorded else _replayed)(options, video)
+    tracks = outcome.collector.tracks(annotations.category_of_class(outcome.class_names))
+    write_predictions(folder / 'results.json', predictions_of(tracks))
+    report = _report(options, annotations, outcome, facts, tracks)
+    report.write(folder)
+    return outcome, report.text()
 
 
 def _chosen_annotations(options: argparse.Namespace) -> Annotations:
@@ -101,16 +112,13 @@ def _topic_of_images(options: argparse.Namespace) -> str:
         return ''
 
 
-def _conclude(
-    options: argparse.Namespace, annotations: Annotations, outcome: BagRun, facts: Facts
-) -> None:
-    """Write results and report, and print the tables."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    tracks = outcome.collector.tracks(annotations.category_of_class(outcome.class_names))
-    write_predictions(options.out / 'results.json', predictions_of(tracks))
+def _report(
+    options: argparse.Namespace, annotations: Annotations, outcome: BagRun, facts: Facts,
+    tracks: Sequence[NamedTrack],
+) -> Report:
     video = annotations.dataset.videos[0]
     matched = 'by stamp' if FrameMatcher(video).by_stamp else 'by order'
-    report = Report(
+    return Report(
         f'{video.name} in {options.bag.name}',
         [*facts, ('video', f'{video.name}, {video.length} frames, matched {matched}'),
          *([('damage', outcome.damage)] if outcome.damage else [])],
@@ -119,8 +127,6 @@ def _conclude(
         lambda frames: _pictures(options, video, [frame for _, frame in frames]),
         [outcome.count_table()],
     )
-    report.write(options.out)
-    sys.stdout.write(f'{report.text()}\n\nreport: {options.out / "report.html"}\n')
 
 
 def _pictures(

@@ -6,10 +6,11 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from stmask_ros.commands.common_options import add_overwrite
 from stmask_ros.evaluation.dataset import DatasetError, load_dataset, load_predictions
 from stmask_ros.evaluation.identity import evaluate_identity
 from stmask_ros.evaluation.report import (
@@ -20,6 +21,7 @@ from stmask_ros.evaluation.report import (
 )
 from stmask_ros.evaluation.video_iou import measure_overlaps
 from stmask_ros.evaluation.vis_metric import evaluate_vis
+from stmask_ros.output_files import OutputError, check_free, write_whole
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -53,11 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              'count; frames of unequal image size or of only one of the two tracks cost nothing',
     )
     parser.add_argument('--output', type=Path, metavar='FILE', help='write all numbers as JSON')
+    add_overwrite(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Score, write the tables to standard output, and return the exit status."""
     try:
+        if options.output is not None:
+            check_free(options.output, options.overwrite)
         dataset = load_dataset(options.ground_truth)
         predictions = load_predictions(options.predictions, dataset)
     except (DatasetError, OSError) as error:
@@ -75,7 +80,16 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.output is not None:
         document = {'vis': vis_json(vis), 'identity': identity_json(identity)}
-        options.output.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+        return _write(options.output, document)
+    return 0
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> int:
+    try:
+        write_whole(path, json.dumps(document, indent=2) + '\n')
+    except OutputError as error:
+        _LOGGER.error('%s', error)
+        return 1
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stmask_ros.commands import eval_json as json_command
+from stmask_ros.commands.common_options import add_overwrite
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -76,6 +77,7 @@ def _register_bag(subcommands: SubParsers) -> None:
              "one, or the one with the bag's name)",
     )
     parser.add_argument('--out', type=Path, default=Path('out/bag'), help='folder of the results')
+    add_overwrite(parser)
     parser.add_argument(
         '--from-recorded', action='store_true',
         help='score the recorded instances: an image without them counts as missed',
@@ -98,6 +100,7 @@ def _register_annotate(subcommands: SubParsers) -> None:
     ))
     _add_bag(parser)
     parser.add_argument('out', type=Path, help='folder of the new MCAP bag')
+    add_overwrite(parser)
     parser.add_argument(
         '--name', default='/segmenter', help='name of the node, before its topics'
     )

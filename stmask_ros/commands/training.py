@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stmask_ros.commands.common_options import add_overwrite
+
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -29,6 +31,7 @@ def register(subparsers: SubParsers) -> None:
     ))
     clips.add_argument('config', type=Path, metavar='CONFIG', help='YAML file of a training')
     clips.add_argument('--out', type=Path, required=True, help='folder of the data set')
+    add_overwrite(clips)
     clips.add_argument('--count', type=int, default=10, help='clips (default: 10)')
     clips.add_argument(
         '--seed', type=int, default=1, help='of the clips; training uses its own (default: 1)'
@@ -60,6 +63,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _write_clips(options: argparse.Namespace) -> int:
     from stmask_ros.families.errors import TrainingError
+    from stmask_ros.output_files import output_folder
     from stmask_ros.training.clip_files import write_clips
     from stmask_ros.training.config import read_config
     from stmask_ros.training.cutouts import Library
@@ -67,14 +71,15 @@ def _write_clips(options: argparse.Namespace) -> int:
     from stmask_ros.training.synthetic import ClipGenerator
 
     try:
-        config = read_config(options.config)
-        if not config.synthetic:
-            raise TrainingError(f'{options.config}: has no synthetic data')
-        data = config.synthetic[0]
-        library = Library.of(pictures_of(config, data), data.most_in_background)
-        generator = ClipGenerator(library, data.clips, options.seed)
-        clips = (generator.clip(number) for number in range(options.count))
-        path = write_clips(options.out, clips, config.classes)
+        with output_folder(options.out, 'clips', options.overwrite, [options.config]) as folder:
+            config = read_config(options.config)
+            if not config.synthetic:
+                raise TrainingError(f'{options.config}: has no synthetic data')
+            data = config.synthetic[0]
+            library = Library.of(pictures_of(config, data), data.most_in_background)
+            generator = ClipGenerator(library, data.clips, options.seed)
+            clips = (generator.clip(number) for number in range(options.count))
+            path = options.out / write_clips(folder, clips, config.classes).name
     except (OSError, ValueError) as error:
         _LOGGER.error('%s', error)
         return 1

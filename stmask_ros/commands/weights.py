@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from stmask_ros.commands.common_options import add_overwrite
+
 if TYPE_CHECKING:
     from stmask_ros.models.checkpoint import ModelDescription
     from stmask_ros.models.official import OfficialCheckpoint
@@ -47,6 +49,7 @@ def _register_convert(commands: SubParsers, text: str) -> None:
         'out', type=Path, nargs='?', metavar='OUT.safetensors',
         help='default: beside the checkpoint, under its name',
     )
+    add_overwrite(parser)
     parser.add_argument('--configuration', metavar='NAME', help='default: read from the tensors')
     parser.add_argument(
         '--classes', metavar='NAMES',
@@ -94,7 +97,8 @@ def run_convert(options: argparse.Namespace) -> int:
     try:
         chosen = _parse_options(options.option)
         description = convert(
-            options.checkpoint, out, options.configuration, options.classes, chosen
+            options.checkpoint, out, options.configuration, options.classes, chosen,
+            options.overwrite,
         )
         seen = _seen_in_the_built_in_clip(out)
     except (ModelError, OSError) as error:

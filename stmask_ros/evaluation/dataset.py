@@ -24,6 +24,7 @@ from stmask_ros.evaluation.rle import (
     decode_tracks,
     read_masks,
 )
+from stmask_ros.output_files import whole_file, write_whole
 
 RESULTS_NAME = 'results.json'
 
@@ -187,9 +188,9 @@ def write_predictions(path: Path, predictions: Iterable[PredictedTrack]) -> None
     """Write results.json; a path that ends in .zip gets the archive that servers accept."""
     text = json.dumps([as_result(prediction) for prediction in predictions])
     if path.suffix != '.zip':
-        path.write_text(text, encoding='utf-8')
+        write_whole(path, text)
         return
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+    with whole_file(path) as part, zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(RESULTS_NAME, text)
 
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from stmask_ros.evaluation.coverage import best_iou
 from stmask_ros.evaluation.dataset import GroundTruthTrack, Video
 from stmask_ros.evaluation.report_drawings import latency_plot, timeline
-from stmask_ros.evaluation.run_folder import write_whole
 from stmask_ros.evaluation.scores import Scores, Table
 from stmask_ros.evaluation.video_iou import VideoOverlap
 from stmask_ros.evaluation.worst_frames import FrameScore, draw_frame, worst_frames
+from stmask_ros.output_files import write_whole
 
 Bgr = npt.NDArray[np.uint8]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from stmask_ros.evaluation.dataset import (
     parse_predictions,
 )
 from stmask_ros.evaluation.track_collection import NamedTrack
+from stmask_ros.output_files import write_whole
 
 _SETTINGS = 'run.json'
 _VIDEOS = 'videos'
@@ -98,13 +98,6 @@ class RunFolder:
 
     def _file(self, video_id: int) -> Path:
         return self.path / _VIDEOS / f'{video_id:06}.json'
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears at once; of several writers the last one wins."""
-    part = path.with_name(f'.{path.name}.{os.getpid()}')
-    part.write_text(text, encoding='utf-8')
-    part.replace(path)
 
 
 def _load(path: Path) -> Any:

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stmask_ros.families.errors import ModelError
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.output_files import OutputError, whole_file
 from stmask_ros.resources import share_directory
 
 _NAMED = 3
@@ -142,6 +143,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     ):
         raise ModelError(f'{path} holds something else than named tensors')
     return {key: value for key, value in tensors.items() if not _is_dropped(key)}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a .safetensors file, whole or not at all; OutputError if that cannot be done."""
+    with whole_file(path) as part:
+        try:
+            save_file(dict(tensors), part)
+        except SafetensorError as error:
+            raise OutputError(str(error)) from error
 
 
 def load_weights(network: STMask, tensors: Mapping[str, Tensor]) -> None:

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import save_file
 
 from stmask_ros.families.errors import ModelError
 from stmask_ros.families.stmask.layout import detect_configuration
 from stmask_ros.families.stmask.network import STMask
-from stmask_ros.models.checkpoint import ModelDescription, load_weights, read_weights
+from stmask_ros.models.checkpoint import (
+    ModelDescription,
+    load_weights,
+    read_description,
+    read_weights,
+    save_tensors,
+)
 from stmask_ros.models.official import official_checkpoint
 from stmask_ros.models.verification import verify
+from stmask_ros.output_files import check_free, whole_file
 from stmask_ros.resources import share_directory
 
 logger = logging.getLogger(__name__)
@@ -26,7 +32,7 @@ CLASS_LISTS = ('youtube_vis_2019', 'youtube_vis_2021', 'ovis')
 
 def convert(
     checkpoint: Path, out: Path, configuration: str | None = None, classes: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None, overwrite: bool = False,
 ) -> ModelDescription:
     """
     Write out (.safetensors) and the .yaml beside it; return what the latter says.
@@ -34,14 +40,16 @@ def convert(
     configuration: a name, or None to read it from the tensors. classes: the name of a list in
     model/, a file, or names with commas between; None to conclude them from the configuration,
     their number, or the name of an official file. options: see STMaskConfig; those that the
-    tensors do not tell. The network is verified before anything is written.
+    tensors do not tell. overwrite: an earlier model of that name. The network is verified before
+    anything is written.
     Raises ModelError if the checkpoint is damaged or foreign, if its numbers are not finite, or
-    if it leaves a choice open, listing the choices.
+    if it leaves a choice open, listing the choices; OutputError if a file is in the way.
     """
     if out.suffix != '.safetensors':
         raise ModelError(f'{out}: expected a name that ends in .safetensors')
     if out.resolve() == checkpoint.resolve():
         raise ModelError(f'{out}: the checkpoint itself would be overwritten, give another name')
+    _check_outputs(out, overwrite)
     tensors = read_weights(checkpoint)
     name, detected = detect_configuration(tensors, configuration)
     detected |= dict(options or {})
@@ -60,12 +68,21 @@ def convert(
         for key, value in tensors.items()
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous().clone() for key, value in plain.items()}, out)
-    _write(description, _sha256(out))
+    with whole_file(out) as weights, whole_file(out.with_suffix('.yaml')) as text:
+        save_tensors(weights, {key: value.contiguous().clone() for key, value in plain.items()})
+        text.write_text(_text(description, _sha256(weights)), encoding='utf-8')
     return description
 
 
-def _write(description: ModelDescription, sha256: str) -> None:
+def _check_outputs(out: Path, overwrite: bool) -> None:
+    check_free(out, overwrite)
+    description = out.with_suffix('.yaml')
+    check_free(description, overwrite)
+    if description.exists():  # and not a YAML file of another kind
+        read_description(description)
+
+
+def _text(description: ModelDescription, sha256: str) -> str:
     assert description.weights is not None
     options = {k: v for k, v in description.options.items() if k != 'num_classes'}
     content = {
@@ -73,8 +90,8 @@ def _write(description: ModelDescription, sha256: str) -> None:
         'options': options, 'classes': list(description.classes),
         'weights': description.weights.name, 'source': description.source, 'sha256': sha256,
     }
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    description.weights.with_suffix('.yaml').write_text(text, encoding='utf-8')
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _official_classes(checkpoint: Path, configuration: str) -> str | None:

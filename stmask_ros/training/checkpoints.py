@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 from torch import Tensor
 
 from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.preprocess import MEAN, STANDARD_DEVIATION
-from stmask_ros.models.checkpoint import read_weights
+from stmask_ros.models.checkpoint import read_weights, save_tensors
+from stmask_ros.output_files import OutputError, whole_file, write_whole
 from stmask_ros.training.config import TrainingConfig
 
 _LOGGER = logging.getLogger(__name__)
@@ -23,9 +23,11 @@ _LOGGER = logging.getLogger(__name__)
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint that appears whole or not at all."""
-    part = path.with_suffix('.part')
-    torch.save(dict(content), part)
-    part.replace(path)
+    with whole_file(path) as part:
+        try:
+            torch.save(dict(content), part)
+        except RuntimeError as error:  # what PyTorch makes of a full disk
+            raise OutputError(str(error)) from error
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -92,14 +94,12 @@ def _renormalised(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def save_model(folder: Path, config: TrainingConfig, network: STMask, iteration: int) -> Path:
     """Write weights and description of a model as load_model takes them; return the latter."""
     weights = folder / f'{config.name}.safetensors'
-    part = weights.with_suffix('.part')
     tensors: dict[str, Tensor] = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    save_file(tensors, part)
-    part.replace(weights)
+    save_tensors(weights, tensors)
     description = folder / f'{config.name}.yaml'
-    description.write_text(yaml.safe_dump({
+    write_whole(description, yaml.safe_dump({
         'name': config.name,
         'configuration': config.configuration,
         'options': dict(config.options),

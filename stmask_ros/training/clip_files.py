@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from stmask_ros.output_files import whole_file, write_whole
 from stmask_ros.training.frames import AnnotatedFrame, BoolArray
 from stmask_ros.training.synthetic import Clip
 
@@ -34,7 +35,7 @@ def write_clips(folder: Path, clips: Iterable[Clip], classes: Sequence[str]) -> 
         for track in _tracks(frames):
             annotations.append({'id': len(annotations) + 1, 'video_id': number, **track})
     path = folder / 'instances.json'
-    path.write_text(json.dumps({
+    write_whole(path, json.dumps({
         'info': {'description': 'synthetic clips'},
         'videos': videos,
         'categories': [{'id': i, 'name': name} for i, name in enumerate(classes, 1)],
@@ -48,7 +49,8 @@ def _write_frames(folder: Path, clip: Clip) -> list[AnnotatedFrame]:
     frames = []
     for index in range(clip.config.frames):
         frame, jpeg = clip.encoded_frame(index)
-        (folder / f'{index:05d}.jpg').write_bytes(jpeg)
+        with whole_file(folder / f'{index:05d}.jpg') as part:
+            part.write_bytes(jpeg)
         frames.append(frame)
     return frames
 

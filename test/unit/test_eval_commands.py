@@ -344,16 +344,17 @@ def test_what_is_wrong_with_a_bag_is_said(
     finished: Path, clips: list[Clip], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     annotations = finished / 'annotations.json'
+    out = tmp_path / 'out'
     bag = write_bag(tmp_path / 'shapes1', clips[0])
     small = Clip('shapes1', [frame[:48, :64].copy() for frame in clips[0].frames], [], [])
     for arguments, text in [
-        (bag_arguments(tmp_path / 'none', annotations, tmp_path), 'none is called none'),
-        ([*bag_arguments(tmp_path / 'none', annotations, tmp_path), '--video', '1'],
+        (bag_arguments(tmp_path / 'none', annotations, out), 'none is called none'),
+        ([*bag_arguments(tmp_path / 'none', annotations, out), '--video', '1'],
          'does not exist'),
-        ([*bag_arguments(bag, annotations, tmp_path), '--topic', '/other'],
+        ([*bag_arguments(bag, annotations, out), '--topic', '/other'],
          'it has /camera/image_raw (sensor_msgs/msg/Image)'),
-        ([*bag_arguments(bag, annotations, tmp_path), '--from-recorded'], 'has no instances'),
-        (bag_arguments(write_bag(tmp_path / 'small/shapes1', small), annotations, tmp_path),
+        ([*bag_arguments(bag, annotations, out), '--from-recorded'], 'has no instances'),
+        (bag_arguments(write_bag(tmp_path / 'small/shapes1', small), annotations, out),
          '64x48, but the annotations of shapes1 are for 128x96'),
     ]:
         caplog.clear()
