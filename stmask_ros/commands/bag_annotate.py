@@ -33,7 +33,7 @@ from stmask_ros.bags.files import (
 )
 from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter
 from stmask_ros.masks import MaskEncoding
-from stmask_ros.output_files import output_folder
+from stmask_ros.output_files import check_free, output_folder
 from stmask_ros.ros.messages import (
     InstanceFormat,
     duration_message,
@@ -54,6 +54,7 @@ _FOREVER = QosTime(9223372036, 854775807)
 def run(options: argparse.Namespace) -> int:
     """Write the new bag; return the exit status: 1 if the old one is damaged."""
     try:
+        check_free(options.out / 'metadata.yaml', options.overwrite)  # a bag is never taken for old
         with output_folder(
             options.out, 'bag annotate', options.overwrite, [options.bag]
         ) as folder:
