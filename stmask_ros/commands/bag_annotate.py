@@ -54,7 +54,7 @@ _FOREVER = QosTime(9223372036, 854775807)
 def run(options: argparse.Namespace) -> int:
     """Write the new bag; return the exit status: 1 if the old one is damaged."""
     try:
-        check_free(options.out / 'metadata.yaml', options.overwrite)  # a bag is never taken for old
+        check_free(options.out / 'metadata.yaml', options.overwrite)  # never a bag
         with output_folder(
             options.out, 'bag annotate', options.overwrite, [options.bag]
         ) as folder:
