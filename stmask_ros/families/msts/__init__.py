@@ -1,0 +1,1 @@
+"""MS-STS VIS: a transformer over the frames of a clip. See ../shared/spec/msts_reference.md."""

@@ -1,0 +1,96 @@
+"""The network: frames in, what the decoder and the mask head say of clips out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from stmask_ros.families.msts.config import MSTSConfig
+from stmask_ros.families.msts.decoder import Decoder, LayerOutput
+from stmask_ros.families.msts.encoder import Encoder
+from stmask_ros.families.msts.grid import Grid
+from stmask_ros.families.msts.masks import PARAMETERS, MaskHead
+from stmask_ros.families.msts.perceptron import Perceptron
+from stmask_ros.layers.backbone import EfficientNetLite0, ResNet
+
+
+class MSTS(nn.Module):
+    """
+    MS-STS VIS, or SeqFormer, as its configuration says.
+
+    It is used in parts, so that a stream computes each frame once: tokens() and memory() of
+    frames, mask_features() of these, decoder() of the clip, mask_parameters() of chosen queries.
+    """
+
+    def __init__(self, config: MSTSConfig) -> None:
+        """Create the network without weights worth using; see initialise()."""
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config)
+        fine, middle, coarse = self.backbone.out_channels
+        self.input_proj = nn.ModuleList((
+            _projection(fine, config.channels), _projection(middle, config.channels),
+            _projection(coarse, config.channels), _projection(coarse, config.channels, 3, 2),
+        ))
+        self.level_embed = nn.Parameter(torch.zeros(len(self.input_proj), config.channels))
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.controller = Perceptron(config.channels, PARAMETERS)
+        self.mask_head = MaskHead(config)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Return what the encoder reads of normalised images [N, 3, H, W], [N, S, channels]."""
+        maps = self.backbone(images)[-3:]
+        levels = [
+            project(level)
+            for project, level in zip(self.input_proj, (*maps, maps[-1]), strict=True)
+        ]
+        return torch.cat([level.flatten(2).mT for level in levels], 1)
+
+    def memory(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """
+        Return the encoder's memory of clips, [B, T, S, channels].
+
+        tokens: of their frames, the same. grid: of the clips. With a per-frame encoder, a frame's
+        memory does not depend on the others.
+        """
+        memory: Tensor = self.encoder(tokens, self.with_levels(grid))
+        return memory
+
+    def with_levels(self, grid: Grid) -> Grid:
+        """Return the grid with the codes of the levels added to the positions."""
+        counts = torch.tensor([height * width for height, width in grid.sizes])
+        codes = self.level_embed.repeat_interleave(counts.to(self.level_embed.device), 0)
+        return replace(grid, position=grid.position + codes)
+
+    def mask_features(self, memory: Tensor, grid: Grid) -> Tensor:
+        """Return the mask features of frames, [N, 8, h, w]; memory: [N, S, channels]."""
+        levels = [level.permute(0, 3, 1, 2) for level in grid.levels(memory)[:3]]
+        features: Tensor = self.mask_head(levels)
+        return features
+
+    def mask_parameters(self, output: LayerOutput, clip: int, queries: Tensor) -> Tensor:
+        """Return the mask parameters of queries int64 [k] of a clip, [k, 169]."""
+        parameters: Tensor = self.controller(output.instances[clip, queries])
+        return parameters
+
+    def mask_centers(
+        self, output: LayerOutput, clip: int, queries: Tensor, grid: Grid
+    ) -> Tensor:
+        """Return (x, y) from which the masks of queries int64 [k] are read [pixel], [T, k, 2]."""
+        return output.centers[clip, :, queries] * grid.extent[clip]
+
+
+def build_backbone(config: MSTSConfig) -> ResNet | EfficientNetLite0:
+    """Return the backbone of this configuration."""
+    if config.backbone == 'efficientnet_lite0':
+        return EfficientNetLite0()
+    return ResNet((3, 4, 6, 3) if config.backbone == 'resnet50' else (3, 4, 23, 3))
+
+
+def _projection(in_channels: int, out: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out, kernel, stride, kernel // 2), nn.GroupNorm(32, out)
+    )

@@ -1,0 +1,1 @@
+"""Training of MS-STS VIS: clips, matching, losses, the optimiser's groups, the discriminator."""
