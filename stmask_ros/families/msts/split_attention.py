@@ -39,7 +39,7 @@ class GroupAttention(nn.Module):
 
         query: [groups, Q, channels]; key, value: [groups, K, channels], query and key with their
         codes. masked: bool [groups, K], keys that nobody attends to; where all of a group's are,
-        the result means nothing.
+        nothing is read.
         """
         weights = self.qkv.weight.chunk(3)
         q, k, v = (
@@ -51,8 +51,10 @@ class GroupAttention(nn.Module):
             # Finite, so that a group without keys is not NaN.
             bias = q.new_zeros(masked.shape).masked_fill(masked, torch.finfo(q.dtype).min / 2)
             bias = bias[:, None, None]
-        attended = F.scaled_dot_product_attention(q, k, v, bias)
-        projected: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).flatten(2)
+        if masked is not None:
+            attended = attended.masked_fill(masked.all(1)[:, None, None], 0)
+        projected: Tensor = self.proj(attended)
         return projected
 
 
