@@ -87,7 +87,7 @@ $(LIBRARIES): requirements/python.txt requirements/test.txt $(WHEELS)
 
 # Messages are compiled again only if a .msg file has changed: the CMake folder is kept.
 $(PACKAGE): $(LIBRARIES) CMakeLists.txt package.xml pyproject.toml setup.py \
-  $(shell find cmake config include launch model msg scripts stmask_ros \
+  $(shell find cmake config include launch model msg scripts src stmask_ros \
     -type f -not -name '*.pyc' 2>/dev/null)
 	@$(STEP) package 'Building the messages and installing the package' \
 	  $(BIN)/python -m pip install --no-deps --no-build-isolation --force-reinstall .

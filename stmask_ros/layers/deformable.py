@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
+
+from stmask_ros.layers.sampling import Samples, Taps, compiled_samples
 
 # Cells whose samples are taken and multiplied at a time on a CPU: they stay in its cache.
 CELLS_AT_A_TIME = 1024
@@ -85,21 +86,6 @@ def _has_a_kernel(x: Tensor) -> bool:
     return x.is_cuda and x.dtype == torch.float32
 
 
-class Taps(NamedTuple):
-    """
-    Where the taps of N cells are before they are displaced, and on maps of which size.
-
-    y, x: [N, taps]. height, width: [N, 1], of the map. first: int32 [N, 1], its first cell of all.
-    All in cells.
-    """
-
-    y: Tensor
-    x: Tensor
-    height: Tensor
-    width: Tensor
-    first: Tensor
-
-
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # what is kept must serve training as well
 def taps_of(
@@ -117,7 +103,8 @@ def taps_of(
         own.append(torch.tensor((height, width, first)).expand(rows * columns, 3))
         first += height * width
     y, x, known = (torch.cat(parts).float().to(device) for parts in (ys, xs, own))
-    return Taps(y, x, known[:, :1], known[:, 1:2], known[:, 2:].int())
+    height, width, start = known.t().contiguous().unsqueeze(2)
+    return Taps(y, x, height, width, start.int())
 
 
 def _gather_and_multiply(
@@ -126,37 +113,29 @@ def _gather_and_multiply(
 ) -> list[Tensor]:
     # offset: [B, N, 2 * taps], modulation: [B, N, taps] -> maps of these sizes.
     # A bilinear sample is a weighted sum of four rows of the [cells, C] maps: an embedding bag,
-    # whose kernel is vectorised over C. The convolution is then a matrix product.
+    # vectorised over C. The convolution is then a matrix product.
     shapes = tuple((x.shape[2], x.shape[3]) for x in maps)
     kernel = (weight.shape[2], weight.shape[3])
     taps = taps_of(shapes, tuple(sizes), kernel, stride, padding, weight.device)
     table = by_cell(maps)
-    dy, dx = offset.float().unflatten(2, (-1, 2)).unbind(3)
-    index, corner_weight = _corners(dy + taps.y, dx + taps.x, modulation, taps)
-    batch, cells = table.shape[:2]
-    image = torch.arange(batch, device=table.device, dtype=index.dtype)
-    index += (image * cells).view(-1, 1, 1, 1)
-    out = _multiply_samples(
-        table.flatten(0, 1), index.flatten(0, 1), corner_weight.flatten(0, 1), weight, bias
-    )
-    return by_level(out.unflatten(0, (batch, -1)), sizes)
+    batch, cells = offset.shape[:2]
+    samples = compiled_samples(table, offset, modulation, taps)
+    if samples is None:
+        samples = _gathered(table, offset, modulation, taps)
+    out = _multiply(samples, batch * cells, weight, bias)
+    return by_level(out.unflatten(0, (batch, cells)), sizes)
 
 
-def _multiply_samples(
-    table: Tensor, index: Tensor, corner_weight: Tensor, weight: Tensor, bias: Tensor | None
-) -> Tensor:
-    # Of N cells: index and weights [N, taps, 4] of rows of the table [cells, C] -> [N, out].
+def _multiply(samples: Samples, rows: int, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # So many rows of samples by the weights -> [rows, out].
     kernel = weight.permute(0, 2, 3, 1).flatten(1)
-    corner_weight = corner_weight.to(table.dtype)
-    if table.device.type != 'cpu':
-        return F.linear(_sample(table, index, corner_weight), kernel, bias)
-    parts = [
-        _linear(_sample(table, *some), kernel, bias)
-        for some in zip(
-            index.split(CELLS_AT_A_TIME), corner_weight.split(CELLS_AT_A_TIME), strict=True
-        )
-    ]
-    return torch.cat(parts)
+    if weight.device.type != 'cpu':
+        return F.linear(samples(0, rows), kernel, bias)
+    firsts = range(0, rows, CELLS_AT_A_TIME)
+    return torch.cat([
+        _linear(samples(first, min(first + CELLS_AT_A_TIME, rows)), kernel, bias)
+        for first in firsts
+    ])
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -166,12 +145,26 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.conv2d(column, kernel, bias)[0, :, :, 0].t()
 
 
-def _sample(table: Tensor, index: Tensor, corner_weight: Tensor) -> Tensor:
-    # [N, taps, 4] rows of the table [cells, C] and their weights -> [N, taps * C]
-    samples = F.embedding_bag(
-        index.flatten(0, 1), table, mode='sum', per_sample_weights=corner_weight.flatten(0, 1)
-    )
-    return samples.view(len(index), -1)
+def _gathered(
+    table: Tensor, offset: Tensor, modulation: Tensor | None, taps: Taps
+) -> Samples:
+    # As compiled_samples(), by PyTorch's operators: on any device, with gradients.
+    dy, dx = offset.float().unflatten(2, (-1, 2)).unbind(3)
+    index, weight = _corners(dy + taps.y, dx + taps.x, modulation, taps)
+    batch, cells = table.shape[:2]
+    image = torch.arange(batch, device=table.device, dtype=index.dtype)
+    index = (index + (image * cells).view(-1, 1, 1, 1)).flatten(0, 1)
+    weight = weight.flatten(0, 1).to(table.dtype)
+    rows = table.flatten(0, 1)
+
+    def samples(begin: int, end: int) -> Tensor:
+        part = slice(begin, end)
+        return F.embedding_bag(
+            index[part].flatten(0, 1), rows, mode='sum',
+            per_sample_weights=weight[part].flatten(0, 1),
+        ).view(end - begin, -1)
+
+    return samples
 
 
 def _corners(

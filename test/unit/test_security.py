@@ -39,6 +39,7 @@ ARGUMENTS_NOT_TO_GIVE = {'allow_pickle': True, 'shell': True}
 EXCEPTIONS = {
     ('moved_modules.py', 'importlib.import_module'),  # of names in its own table
     ('memory.py', 'ctypes'),  # two functions of the C library that the process runs on
+    ('layers/sampling.py', 'ctypes'),  # two functions of src/sample_taps.cpp
     ('commands/demo.py', 'subprocess'),  # `stmask demo` starts camera and segmenter
     ('sources/pictures.py', 'cv2.VideoCapture'),  # of files that exist, see test_sources.py
 }
