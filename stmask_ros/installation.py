@@ -37,7 +37,8 @@ def missing_libraries_explained() -> Iterator[None]:
 
 def explanation(name: str) -> str:
     """Return the sentence for an imported name that is a key of FROM_PIP."""
+    command = f'{sys.executable} -m pip install {" ".join(FROM_PIP.values())}'
     return (
         f"the Python package '{FROM_PIP[name]}' is missing from {sys.executable}: install what "
-        f"rosdep does not bring with: {sys.executable} -m pip install {' '.join(FROM_PIP.values())}"
+        f'rosdep does not bring with: {command}'
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from stmask_ros.installation import missing_libraries_explained
 from stmask_ros.ros.early_end import EarlyEnd, end_process
 
 
@@ -11,8 +12,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the node, as process.run() says, and end the process with its exit code."""
     early_end = EarlyEnd()
     # Importing PyTorch takes seconds, in which a signal must end the process cleanly too.
-    from stmask_ros.node.segmenter import SegmenterNode
-    from stmask_ros.ros.process import run
+    with missing_libraries_explained():
+        from stmask_ros.node.segmenter import SegmenterNode
+        from stmask_ros.ros.process import run
 
     end_process(run('segmenter', SegmenterNode, arguments, early_end.stand_down))
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from stmask_ros.images.raw import Bgr
+from stmask_ros.installation import missing_libraries_explained
 from stmask_ros.sources.pictures import ClipSource, DeviceSource, FolderSource, VideoSource
 from stmask_ros.sources.source import Compressed, Frame, Source, SourceError, SourceOptions
 
@@ -40,7 +41,8 @@ def _open(text: str, options: SourceOptions) -> Source:
             f"source '{text}' does not exist: give a video file, a folder of pictures, a bag, "
             "or a camera such as 'device:0'")
     if (path / 'metadata.yaml').is_file() or path.suffix in ('.mcap', '.db3'):
-        from stmask_ros.sources.bag import BagSource  # rosbags is slow to load
+        with missing_libraries_explained():
+            from stmask_ros.sources.bag import BagSource  # rosbags is slow to load
         return BagSource(path, options.bag_topic)
     if path.is_dir():
         return FolderSource(path, options.rate)

@@ -38,7 +38,8 @@ def test_a_program_says_what_is_missing_and_the_command(program: str, name: str)
         f'        if full.split(".")[0] == {name!r}:\n'
         f'            raise ModuleNotFoundError("none", name={name!r})\n'
         'sys.meta_path.insert(0, Absent())\n'
-        f'runpy.run_path({str(ROOT / "scripts" / program)!r}, run_name="imported")\n'
+        f'sys.argv = [{program!r}]\n'
+        f'runpy.run_path({str(ROOT / "scripts" / program)!r}, run_name="__main__")\n'
     )
     done = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, timeout=120, check=False
