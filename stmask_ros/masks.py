@@ -12,6 +12,8 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 BoolArray = npt.NDArray[np.bool_]
+Float32Array = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
 
 # A number of a compressed COCO string is written in digits of five bits, least significant first;
 # a sixth bit says that more follow.

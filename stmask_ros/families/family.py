@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stmask_ros.families.frames import AnnotatedFrame, Geometry, Image, ScaledImage, Size
-from stmask_ros.masks import BoolArray, RegionMask
-from stmask_ros.tracking.results import Float32Array, Int64Array
+from stmask_ros.masks import BoolArray, Float32Array, Int64Array, RegionMask
 
 Precision = Literal['float32', 'float16', 'bfloat16']
 

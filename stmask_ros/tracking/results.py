@@ -9,10 +9,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from stmask_ros.masks import RegionMask
-
-Int64Array = npt.NDArray[np.int64]
-Float32Array = npt.NDArray[np.float32]
+from stmask_ros.masks import Float32Array, Int64Array, RegionMask
 
 
 class TrackStatus(IntEnum):

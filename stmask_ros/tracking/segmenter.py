@@ -18,10 +18,10 @@ from stmask_ros.families.stmask.masks import image_masks, visible_part
 from stmask_ros.families.stmask.preprocess import Geometry, Image, InvalidImageError, resized
 from stmask_ros.families.stmask.report import Report
 from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
-from stmask_ros.masks import RegionMask
+from stmask_ros.masks import Float32Array, Int64Array, RegionMask
 from stmask_ros.models.checkpoint import Model, load_model
 from stmask_ros.tracking.captured import BatchStep, CapturingStep, numerics
-from stmask_ros.tracking.results import Float32Array, FrameResult, Int64Array, Source, TrackStatus
+from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
 
 __all__ = ['InvalidImageError', 'ModelError', 'VideoSegmenter', 'load_segmenter']
 

@@ -12,8 +12,7 @@ from stmask_ros.families.stmask.masks import BINARY_THRESHOLD
 from stmask_ros.families.stmask.preprocess import Geometry
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 from stmask_ros.layers.boxes import center_size
-from stmask_ros.masks import BoolArray
-from stmask_ros.tracking.results import Float32Array, Int64Array
+from stmask_ros.masks import BoolArray, Float32Array, Int64Array
 
 _INTEGERS = ('ids', 'classes', 'ages', 'hits', 'missed', 'first_seen', 'last_detected')
 
