@@ -18,6 +18,7 @@ def register(commands: SubParsers) -> None:
     evaluation = commands.add_parser('eval', help='score masks and identities')
     subcommands = evaluation.add_subparsers(required=True, metavar='WHAT')
     json_command.register(subcommands)
+    _register_images(subcommands)
     _register_dataset(subcommands)
     _register_bag(subcommands)
     bag = commands.add_parser('bag', help='work on recorded image topics')
@@ -25,6 +26,12 @@ def register(commands: SubParsers) -> None:
 
 
 # What runs a network is imported when it is called, so that help does not wait for PyTorch.
+
+
+def _run_images(options: argparse.Namespace) -> int:
+    from stmask_ros.commands.eval_images import run
+
+    return run(options)
 
 
 def _run_dataset(options: argparse.Namespace) -> int:
@@ -44,6 +51,30 @@ def _run_annotate(options: argparse.Namespace) -> int:
     from stmask_ros.commands.bag_annotate import run
 
     return run(options)
+
+
+def _register_images(subcommands: SubParsers) -> None:
+    text = 'score a model on single pictures: AP of boxes and masks'
+    parser = subcommands.add_parser('images', help=text, description=(
+        f'{text[0].upper()}{text[1:]}, as COCO counts them. Each picture starts from a fresh '
+        'state.'
+    ))
+    parser.add_argument(
+        '--annotations', type=Path, required=True, help="JSON file in COCO's format"
+    )
+    parser.add_argument('--images', type=Path, required=True, help='folder of the pictures')
+    parser.add_argument(
+        '--grouped', action='store_true',
+        help='take classes together: person, animal, vehicle, and object for all else',
+    )
+    parser.add_argument(
+        '--recall-score', type=float, default=0.2, metavar='SCORE',
+        help='lowest score that counts in the share of objects found, 0 to 1 (default: 0.2)',
+    )
+    parser.add_argument('--output', type=Path, metavar='FILE', help='write all numbers as JSON')
+    add_overwrite(parser)
+    _add_segmenter_arguments(parser)
+    parser.set_defaults(run=_run_images)
 
 
 def _register_dataset(subcommands: SubParsers) -> None:
