@@ -4,6 +4,8 @@
 #   make demo     camera and segmenter in action; result in out/demo
 #   make test     style, types, all tests           (TESTS=test/unit: only those)
 #   make lint     style and types
+#   make docs     the documentation site in out/docs, links between pages checked
+#   make mutants  changes the tests must notice, over the parts that decide (an hour and more)
 #   make colcon   build and test as in a colcon workspace, below build/
 #   make clean    remove what was built; distclean: the environments too
 #
@@ -41,7 +43,7 @@ endif
 unexport RMW_IMPLEMENTATION VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export AMENT_PREFIX_PATH := $(abspath $(ENVIRONMENT))
 
-.PHONY: help setup demo test lint colcon clean distclean
+.PHONY: help setup demo test lint docs mutants colcon clean distclean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +65,11 @@ ifeq ($(DISTRO),jazzy)
 else
 	$(BIN)/python -m mypy
 endif
+
+docs: $(PACKAGE)
+	@$(STEP) docs 'Installing Sphinx' $(BIN)/python -m pip install -r requirements/docs.txt
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs out/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b linkcheck docs out/links
 
 colcon: $(PACKAGE)
 	@$(STEP) colcon 'Installing colcon' $(BIN)/python -m pip install colcon-common-extensions
