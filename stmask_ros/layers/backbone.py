@@ -8,20 +8,22 @@ from stmask_ros.layers.deformable import ModulatedDeformableConv2d
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 and a shortcut."""
+    """1x1, 3x3, 1x1 and a shortcut; the 3x3 has the stride, or in Caffe's layout the first 1x1."""
 
     def __init__(
-        self, in_channels: int, channels: int, stride: int, deformable: bool
+        self, in_channels: int, channels: int, stride: int, deformable: bool = False,
+        caffe: bool = False,
     ) -> None:
         """Create the block; it returns 4 * channels."""
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        first, second = (stride, 1) if caffe else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2: nn.Module
         if deformable:
-            self.conv2 = ModulatedDeformableConv2d(channels, channels, stride)
+            self.conv2 = ModulatedDeformableConv2d(channels, channels, second)
         else:
-            self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
+            self.conv2 = nn.Conv2d(channels, channels, 3, second, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * channels)

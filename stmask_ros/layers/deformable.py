@@ -26,18 +26,26 @@ def deformable_convolution(
     stride: int = 1,
     padding: Size = (0, 0),
     modulation: Tensor | None = None,
+    groups: int = 1,
 ) -> Tensor:
     """
     Convolve x [B, C, H, W] at displaced taps; the semantics of torchvision.ops.deform_conv2d.
 
-    offset: [B, 2 * taps, H', W'], (dy, dx) interleaved per tap, taps row by row [cells].
-    weight: [out, C, kernel height, kernel width].
+    offset: [B, groups * 2 * taps, H', W'], group by group, (dy, dx) interleaved per tap, taps row
+    by row [cells]. weight: [out, C, kernel height, kernel width]. groups: of C, each of which has
+    offsets of its own; with several, neither bias nor modulation.
     modulation: [B, taps, H', W'] factors of the taps, or None.
     Returns [B, out, H', W'].
     """
     if _has_a_kernel(x):
         out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
         return out
+    if groups > 1:
+        parts = (part.chunk(groups, 1) for part in (x, offset, weight))
+        return torch.stack([
+            deformable_convolution(of_x, of_offset, of_weight, None, stride, padding)
+            for of_x, of_offset, of_weight in zip(*parts, strict=True)
+        ]).sum(0)
     size = (offset.shape[2], offset.shape[3])
     factor = None if modulation is None else by_cell([modulation])
     (out,) = _gather_and_multiply(

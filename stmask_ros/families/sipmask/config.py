@@ -1,0 +1,116 @@
+"""The configurations of SipMask-VIS (specification, section 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+Backbone = Literal['resnet50', 'resnet101', 'tiny']
+# Blocks of the four stages, and channels of the stem.
+BACKBONES: dict[str, tuple[tuple[int, int, int, int], int]] = {
+    'resnet50': ((3, 4, 6, 3), 64),
+    'resnet101': ((3, 4, 23, 3), 64),
+    'tiny': ((1, 1, 1, 1), 8),
+}
+
+
+@dataclass(frozen=True)
+class SipMaskConfig:
+    """
+    Everything that decides the shapes and the arithmetic of the network.
+
+    backbone: 'tiny' is ours, for tests. num_classes: without a background, which has no channel.
+    channels: of the pyramid and of the towers. norm_groups: of their group normalisation.
+    class_units, box_units, track_units: convolutions of each tower; older checkpoints have more.
+    mask_channels: between the two convolutions that make the prototypes.
+    mask_kernel, track_kernel: sides of the convolutions over the joined levels, 1 or 3.
+    long_side, short_side: an image is resized to fit into these, its aspect kept, and also
+        enlarged to them [pixel].
+    """
+
+    backbone: Backbone = 'resnet50'
+    num_classes: int = 40
+    channels: int = 256
+    norm_groups: int = 32
+    num_prototypes: int = 32
+    embedding_size: int = 512
+    class_units: int = 2
+    box_units: int = 3
+    track_units: int = 2
+    mask_channels: int = 512
+    mask_kernel: int = 1
+    track_kernel: int = 1
+    long_side: int = 640
+    short_side: int = 360
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for options that do not exist or do not go together."""
+        if self.backbone not in BACKBONES:
+            raise ValueError(
+                f'backbone: expected {" or ".join(get_args(Backbone))}, got {self.backbone!r}'
+            )
+        for field in fields(SipMaskConfig)[1:]:
+            if getattr(self, field.name) < 1:
+                raise ValueError(
+                    f'{field.name}: expected 1 or more, got {getattr(self, field.name)}'
+                )
+        if self.channels % self.norm_groups or self.channels % 4:
+            raise ValueError(
+                f'channels: expected a multiple of norm_groups {self.norm_groups} and of 4, '
+                f'got {self.channels}'
+            )
+        for name in ('mask_kernel', 'track_kernel'):
+            if getattr(self, name) not in (1, 3):
+                raise ValueError(f'{name}: expected 1 or 3, got {getattr(self, name)}')
+        if self.short_side > self.long_side:
+            raise ValueError(
+                f'short_side: expected at most long_side {self.long_side}, got {self.short_side}'
+            )
+
+    @property
+    def appearance(self) -> bool:
+        """Whether detections and tracks are compared by their embeddings."""
+        return True
+
+    @classmethod
+    def named(cls, name: str, **changes: Any) -> SipMaskConfig:
+        """
+        Return a configuration by its name, with fields changed.
+
+        Raises ValueError for an unknown name or field, listing the known ones.
+        """
+        return changed(_NAMED, name, changes)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the name of each configuration."""
+        return list(_NAMED)
+
+
+def changed(
+    known: dict[str, SipMaskConfig], name: str, changes: dict[str, Any]
+) -> SipMaskConfig:
+    """Return one of the known configurations with fields changed; ValueError if unknown."""
+    if name not in known:
+        raise ValueError(f'unknown configuration {name!r}; known: {", ".join(known)}')
+    options = {field.name for field in fields(known[name])}
+    if unknown := sorted(set(changes) - options):
+        raise ValueError(f'unknown options {unknown}; known: {sorted(options)}')
+    tuples: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in changes.items()
+    }
+    return replace(known[name], **tuples)
+
+
+_NAMED = {
+    'sipmask_r50_caffe_fpn_gn_1x': SipMaskConfig(),
+    # Trained with images of several sizes; the network is the same.
+    'sipmask_r50_caffe_fpn_gn_ms_1x': SipMaskConfig(),
+    'sipmask_r101_caffe_fpn_gn': SipMaskConfig('resnet101'),
+    # Ours: small enough for tests.
+    'sipmask_tiny': SipMaskConfig(
+        'tiny', num_classes=3, channels=16, norm_groups=4, num_prototypes=8, embedding_size=16,
+        mask_channels=16, long_side=128, short_side=96,
+    ),
+}
