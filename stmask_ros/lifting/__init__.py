@@ -1,0 +1,1 @@
+"""From masks and depth to metres: 3D tracks without ROS, for offline data and for the node."""

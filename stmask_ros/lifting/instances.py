@@ -1,0 +1,102 @@
+"""The tracked masks of one image, from a message of rclpy or rosbags or from a step's result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stmask_ros.lifting.depth import MAX_PIXELS
+from stmask_ros.lifting.errors import LiftingError
+from stmask_ros.masks import RegionMask, decode
+from stmask_ros.tracking.results import FrameResult, TrackStatus
+
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class InstanceFrame:
+    """
+    The N tracked instances of one image, ordered by track id.
+
+    stamp: of the image [ns]. height, width: of the image [pixel]. epoch: track ids compare only
+    within one. track_ids, states (values of TrackStatus), class_ids: int64 [N].
+    class_names: N, '' where unknown. scores: float32 [N], 0 to 1. masks: N, empty if TERMINATED.
+    """
+
+    stamp: int
+    height: int
+    width: int
+    epoch: int
+    track_ids: Int64Array
+    states: Int64Array
+    class_ids: Int64Array
+    class_names: Sequence[str]
+    scores: npt.NDArray[np.float32]
+    masks: Sequence[RegionMask]
+
+    def __post_init__(self) -> None:
+        """Raise LiftingError if the image has no size, an id comes twice or a mask is outside."""
+        if not (self.height > 0 and self.width > 0 and self.height * self.width <= MAX_PIXELS):
+            raise LiftingError('instances', (
+                f'the instances are of an image of {self.width}x{self.height}: expected 1 to '
+                f'{MAX_PIXELS} pixels'))
+        if np.any(np.diff(self.track_ids) <= 0):
+            raise LiftingError('instances', (
+                f'the track ids {self.track_ids.tolist()} do not rise from one to the next'))
+        for track_id, mask in zip(self.track_ids.tolist(), self.masks, strict=True):
+            if mask.y_offset + mask.height > self.height or (
+                    mask.x_offset + mask.width > self.width):
+                raise LiftingError('instances', (
+                    f'the mask of track {track_id} is outside the image of '
+                    f'{self.width}x{self.height}'))
+
+    def __len__(self) -> int:
+        """Return the number of instances."""
+        return len(self.track_ids)
+
+    @classmethod
+    def from_result(
+        cls, result: FrameResult, stamp: int, class_names: Sequence[str] = ()
+    ) -> InstanceFrame:
+        """Return the instances of a step; class_names: class i + 1 is class_names[i]."""
+        known = dict(enumerate(class_names, 1))
+        return cls(
+            stamp, result.image_height, result.image_width, result.epoch, result.track_ids,
+            result.statuses, result.class_ids,
+            [known.get(class_id, '') for class_id in result.class_ids.tolist()],
+            result.scores, result.masks)
+
+    @classmethod
+    def from_message(cls, message: Any) -> InstanceFrame:
+        """Return the instances of a TrackedInstanceArray; LiftingError if something is wrong."""
+        items = message.instances
+        stamp = message.header.stamp
+        return cls(
+            int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec),
+            int(message.image_height), int(message.image_width), int(message.epoch),
+            _column(items, 'track_id'), _column(items, 'state'), _column(items, 'class_id'),
+            [str(item.class_name) for item in items],
+            np.array([item.score for item in items], np.float32),
+            [_mask(item) for item in items])
+
+
+def _column(items: Sequence[Any], name: str) -> Int64Array:
+    return np.array([getattr(item, name) for item in items], np.int64)
+
+
+def _mask(item: Any) -> RegionMask:
+    if item.state == TrackStatus.TERMINATED or item.mask.width * item.mask.height == 0:
+        return RegionMask.empty()
+    if item.mask.width * item.mask.height > MAX_PIXELS:
+        raise LiftingError('instances', (
+            f'the mask of track {item.track_id} is {item.mask.width}x{item.mask.height}: expected '
+            f'at most {MAX_PIXELS} pixels'))
+    try:
+        return decode(item.mask)
+    except ValueError as error:
+        raise LiftingError(
+            'instances', f'the mask of track {item.track_id} cannot be read: {error}') from error

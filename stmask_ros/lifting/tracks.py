@@ -1,0 +1,159 @@
+"""
+Where things are and how fast: a constant-velocity Kalman filter for each track, all in one pass.
+
+Bar-Shalom, Li, Kirubarajan, "Estimation with Applications to Tracking and Navigation" (2001),
+section 6.2 (white noise acceleration), gate on the Mahalanobis distance of the innovation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+# Nothing is known of the velocity of a new track, but that nothing indoors is faster [m/s].
+_FIRST_SPEED = 5.0
+
+
+@dataclass(frozen=True)
+class Motion:
+    """
+    How things are expected to move.
+
+    acceleration_noise: standard deviation of the acceleration [m/s^2]. gate: largest Mahalanobis
+    distance of a measurement from its prediction. patience: so many measurements in a row are
+    beyond the gate before the track starts afresh at the last one.
+    """
+
+    acceleration_noise: float = 2.0
+    gate: float = 4.0
+    patience: int = 4
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """
+    N tracks, ordered by id.
+
+    ids: int64 [N]. states: float64 [N, 6], position [m] and velocity [m/s]. covariances: float64
+    [N, 6, 6]. rejected: int64 [N], measurements in a row that were beyond the gate.
+    measured_at: int64 [N], stamp of the last measurement that counted [ns].
+    """
+
+    ids: Int64Array
+    states: Float64Array
+    covariances: Float64Array
+    rejected: Int64Array
+    measured_at: Int64Array
+
+    @classmethod
+    def none(cls) -> Tracks:
+        """Return no tracks."""
+        return cls(
+            np.zeros(0, np.int64), np.zeros((0, 6)), np.zeros((0, 6, 6)), np.zeros(0, np.int64),
+            np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        """Return the number of tracks."""
+        return len(self.ids)
+
+    def rows(self, ids: Int64Array) -> tuple[Int64Array, BoolArray]:
+        """Return the rows of some ids, and which of them are there at all."""
+        places = np.searchsorted(self.ids, ids)
+        there = places < len(self.ids)
+        there[there] = self.ids[places[there]] == ids[there]
+        return np.where(there, places, 0), there
+
+    def chosen(self, rows: Int64Array | BoolArray) -> Tracks:
+        """Return some of the tracks."""
+        return Tracks(
+            self.ids[rows], self.states[rows], self.covariances[rows], self.rejected[rows],
+            self.measured_at[rows])
+
+
+def predicted(tracks: Tracks, seconds: float, motion: Motion) -> Tracks:
+    """Return the tracks some time later [s]."""
+    step = np.eye(6)
+    step[:3, 3:] = seconds * np.eye(3)
+    quarter, half = seconds**4 / 4, seconds**3 / 2
+    noise = np.kron([[quarter, half], [half, seconds**2]], np.eye(3))
+    return replace(
+        tracks,
+        states=tracks.states @ step.T,
+        covariances=step @ tracks.covariances @ step.T + motion.acceleration_noise**2 * noise)
+
+
+def corrected(
+    tracks: Tracks, ids: Int64Array, positions: Float64Array, noise: Float64Array, stamp: int,
+    motion: Motion,
+) -> tuple[Tracks, BoolArray]:
+    """
+    Return the tracks after measurements, and which of these counted.
+
+    ids: int64 [M], rising. positions: float64 [M, 3] [m]. noise: float64 [M, 3, 3], their
+    covariances. stamp: of the measurements [ns]. An id without a track starts one.
+    """
+    rows, there = tracks.rows(ids)
+    updated, counted = _updated(
+        tracks.chosen(rows[there]), positions[there], noise[there], stamp, motion)
+    born = _born(ids[~there], positions[~there], noise[~there], stamp)
+    others = np.setdiff1d(np.arange(len(tracks)), rows[there])
+    accepted = np.ones(len(ids), bool)
+    accepted[there] = counted
+    return _merged(tracks.chosen(others), updated, born), accepted
+
+
+def _updated(
+    tracks: Tracks, positions: Float64Array, noise: Float64Array, stamp: int, motion: Motion
+) -> tuple[Tracks, BoolArray]:
+    innovation = positions - tracks.states[:, :3]
+    spread = tracks.covariances[:, :3, :3] + noise
+    weighted = np.linalg.solve(spread, innovation[..., None])
+    distance = np.einsum('ni,nij->n', innovation, weighted)
+    within = distance <= motion.gate**2
+    rejected = np.where(within, 0, tracks.rejected + 1)
+    afresh = rejected >= motion.patience
+    gain = np.swapaxes(np.linalg.solve(spread, tracks.covariances[:, :3]), 1, 2)
+    better = tracks.states + np.einsum('nij,nj->ni', gain, innovation)
+    surer = _joseph(tracks.covariances, gain, noise)
+    new = _born(tracks.ids, positions, noise, stamp)
+    counted = within | afresh
+    return Tracks(
+        tracks.ids,
+        np.where(afresh[:, None], new.states, np.where(within[:, None], better, tracks.states)),
+        np.where(afresh[:, None, None], new.covariances,
+                 np.where(within[:, None, None], surer, tracks.covariances)),
+        np.where(counted, 0, rejected),
+        np.where(counted, stamp, tracks.measured_at)), counted
+
+
+def _joseph(covariance: Float64Array, gain: Float64Array, noise: Float64Array) -> Float64Array:
+    """Return covariances after a measurement, in the form that keeps them symmetric."""
+    rest = np.tile(np.eye(6), (len(gain), 1, 1))
+    rest[:, :, :3] -= gain
+    return rest @ covariance @ np.swapaxes(rest, 1, 2) + gain @ noise @ np.swapaxes(gain, 1, 2)
+
+
+def _born(ids: Int64Array, positions: Float64Array, noise: Float64Array, stamp: int) -> Tracks:
+    count = len(ids)
+    covariances = np.zeros((count, 6, 6))
+    covariances[:, :3, :3] = noise
+    covariances[:, 3:, 3:] = _FIRST_SPEED**2 * np.eye(3)
+    return Tracks(
+        ids, np.concatenate([positions, np.zeros((count, 3))], axis=1), covariances,
+        np.zeros(count, np.int64), np.full(count, stamp, np.int64))
+
+
+def _merged(*parts: Tracks) -> Tracks:
+    joined = Tracks(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.states for part in parts]),
+        np.concatenate([part.covariances for part in parts]),
+        np.concatenate([part.rejected for part in parts]),
+        np.concatenate([part.measured_at for part in parts]))
+    return joined.chosen(np.argsort(joined.ids, kind='stable'))
