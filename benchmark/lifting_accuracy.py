@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 How well masks and depth are lifted, on synthetic scenes whose geometry is known exactly.
 

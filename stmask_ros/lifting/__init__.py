@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """From masks and depth to metres: 3D tracks without ROS, for offline data and for the node."""

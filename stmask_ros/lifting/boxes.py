@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boxes around the points of several objects: along the axes, and turned about the vertical."""
 
 from __future__ import annotations

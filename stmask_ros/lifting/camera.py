@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Camera models: from pixels to rays and back, through OpenCV.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Point clouds: sensor_msgs/PointCloud2 with any order of fields, datatypes, padding and endianness.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Depth as image_transport's compressedDepth writes it: PNG and RVL.
 

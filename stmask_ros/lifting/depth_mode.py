@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The depths of an object's own surface among those that its mask lets through."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is wrong with a depth image, a cloud, a calibration or a transform."""
 
 from __future__ import annotations

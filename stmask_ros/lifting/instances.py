@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tracked masks of one image, from a message of rclpy or rosbags or from a step's result."""
 
 from __future__ import annotations

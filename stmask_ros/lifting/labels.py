@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which instance each pixel of an image belongs to, and which pixels are well inside of one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the masks and the depth of one image after the other to tracks in three dimensions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one pair of masks and depth says of each instance, on its own."""
 
 from __future__ import annotations

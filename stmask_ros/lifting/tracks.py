@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Where things are and how fast: a constant-velocity Kalman filter for each track, all in one pass.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A buffer of transforms for recorded data: interpolates between stamps, never beyond them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rigid transforms between frames, and where to ask for one at a stamp."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a depth image or a cloud sees the pixels of the image that the masks belong to."""
 
 from __future__ import annotations

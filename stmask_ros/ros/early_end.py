@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a node's process ends before ROS handles its signals, and after its node is gone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules that a node's parameters obey, kept in the fields of a frozen dataclass."""
 
 from __future__ import annotations

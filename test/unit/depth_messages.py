@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth images, clouds and calibrations as messages, made without ROS."""
 
 from __future__ import annotations

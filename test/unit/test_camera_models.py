@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera models: pixels to rays and back, regions of interest, binning, and wrong calibrations."""
 
 from __future__ import annotations

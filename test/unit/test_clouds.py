@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Point clouds with any order of fields, datatype, padding and endianness."""
 
 from __future__ import annotations

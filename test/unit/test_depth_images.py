@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth images of every kind, and what is said of broken ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Masks and depth to tracks in three dimensions, on scenes whose geometry is known exactly."""
 
 from __future__ import annotations

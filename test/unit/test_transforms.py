@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transforms between frames: at a stamp, between stamps, and never beyond them."""
 
 from __future__ import annotations
