@@ -68,9 +68,10 @@ def claim(folder: Path, command: str, overwrite: bool = False) -> Mark:
     folder: is new, empty, or carries the mark of an earlier run of the command; any, with
     overwrite. Raises OutputError, and touches nothing, if it is another.
     """
+    # Looked at before the mark: another worker of the same run may be about to write both.
+    occupied = folder.is_dir() and any(MARK[:7] not in path.name for path in folder.iterdir())
     mark = _read_mark(folder)
     if mark is None or mark.command != command:
-        occupied = folder.is_dir() and any(folder.iterdir())
         if occupied and not overwrite:
             whose = f'of stmask {mark.command}' if mark else f'not of an earlier stmask {command}'
             raise OutputError(

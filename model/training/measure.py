@@ -124,7 +124,7 @@ def _measure(
     segmenter = VideoSegmenter(model, torch.device('cpu'), tracker)
     classes = {number: number for number in range(1, len(model.description.classes) + 1)}
     with tempfile.TemporaryDirectory() as folder:
-        run = DatasetRun(segmenter, images, RunFolder(Path(folder), {}), classes)
+        run = DatasetRun(segmenter, RunFolder(Path(folder), images, {}), classes)
         outcomes = [run.run_video(video, lambda: None) for video in annotations.dataset.videos]
     tracks = predictions_of([track for outcome in outcomes for track in outcome.tracks])
     overlaps = measure_overlaps(annotations.dataset, tracks)

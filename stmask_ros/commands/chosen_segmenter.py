@@ -1,11 +1,9 @@
-"""The segmenter that a command's options ask for, and what its results depend on."""
+"""The segmenter that a command's options ask for."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import asdict
-from typing import Any
 
 import torch
 
@@ -47,17 +45,6 @@ def load_chosen_segmenter(options: argparse.Namespace, device_index: int = 0) ->
             'mean nothing', segmenter.model_name,
         )
     return segmenter
-
-
-def segmenter_settings(segmenter: VideoSegmenter) -> dict[str, Any]:
-    """Return what its results depend on, as JSON values."""
-    device = segmenter.device.type
-    threads = {'torch_threads': torch.get_num_threads()} if device == 'cpu' else {}
-    return {
-        'model': segmenter.model_name, 'device': device, 'precision': segmenter.precision,
-        **threads,
-        'tracker': asdict(segmenter.tracker),
-    }
 
 
 def untrained_facts(segmenter: VideoSegmenter) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,16 +10,22 @@ from pathlib import Path
 
 from stmask_ros.commands.chosen_segmenter import (
     load_chosen_segmenter,
-    segmenter_settings,
     untrained_facts,
 )
-from stmask_ros.evaluation.annotations import Annotations, Bgr, load_annotations, read_frame
+from stmask_ros.evaluation.annotations import (
+    Annotations,
+    Bgr,
+    annotations_fingerprint,
+    load_annotations,
+    read_frame,
+)
 from stmask_ros.evaluation.dataset import DatasetError, Video, write_predictions
-from stmask_ros.evaluation.dataset_run import DatasetRun, Worker
+from stmask_ros.evaluation.dataset_run import DatasetRun, Worker, segmenter_fingerprint
 from stmask_ros.evaluation.report_page import Latency, Report
 from stmask_ros.evaluation.run_folder import RunFolder, VideoOutcome
 from stmask_ros.evaluation.scores import score
 from stmask_ros.evaluation.track_collection import predictions_of
+from stmask_ros.output_files import claim
 from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter
 
 _LOGGER = logging.getLogger(__name__)
@@ -32,9 +37,9 @@ def run(options: argparse.Namespace) -> int:
         worker = Worker.from_environment()
         annotations = _chosen_annotations(options)
         segmenter = load_chosen_segmenter(options, worker.local_rank)
-        folder = RunFolder(options.out, _settings(options, segmenter))
         mapping = annotations.category_of_class(segmenter.class_names)
-        run = DatasetRun(segmenter, options.images, folder, mapping)
+        folder = _folder(options, segmenter, worker)
+        run = DatasetRun(segmenter, folder, mapping)
         videos = annotations.dataset.videos
         run.run(worker.share(videos), show_progress=worker.rank == 0)
         missing = [video.name for video in videos if not folder.has(video)]
@@ -57,14 +62,19 @@ def _chosen_annotations(options: argparse.Namespace) -> Annotations:
     return annotations.only(options.videos) if options.videos else annotations
 
 
-def _settings(options: argparse.Namespace, segmenter: VideoSegmenter) -> dict[str, object]:
-    source = options.annotations
-    digest = ''
-    if source.is_file():
-        digest = '@' + hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    return segmenter_settings(segmenter) | {
-        'annotations': source.name + digest, 'class_agnostic': options.class_agnostic,
-    }
+def _folder(
+    options: argparse.Namespace, segmenter: VideoSegmenter, worker: Worker
+) -> RunFolder:
+    """Open the folder of this run; DatasetError if it is another's."""
+    claim(options.out, 'eval dataset', options.overwrite)
+    if options.overwrite:
+        if worker.count > 1:
+            raise DatasetError('--overwrite: expected one worker, or another could lose its part')
+        RunFolder.begin_again(options.out)
+    return RunFolder(options.out, options.images, segmenter_fingerprint(segmenter) | {
+        'annotations': annotations_fingerprint(options.annotations),
+        'class_agnostic': options.class_agnostic,
+    })
 
 
 def _conclude(

@@ -86,6 +86,7 @@ def _register_dataset(subcommands: SubParsers) -> None:
     _add_annotations(parser)
     parser.add_argument('--images', type=Path, required=True, help='folder of the frames')
     parser.add_argument('--out', type=Path, default=Path('out/eval'), help='folder of the results')
+    add_overwrite(parser)
     parser.add_argument(
         '--videos', nargs='+', default=[], metavar='NAME', help='run only these, by name or id'
     )

@@ -22,6 +22,10 @@ def register(subparsers: SubParsers) -> None:
         'torchrun shares the work among GPUs and machines.'
     ))
     train.add_argument('config', type=Path, metavar='CONFIG', help='YAML, see docs/training.md')
+    train.add_argument(
+        '--overwrite', action='store_true',
+        help='begin again, in place of the run that the folder holds',
+    )
     train.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     train.set_defaults(run=_train)
     text = 'write synthetic clips as a data set'
@@ -44,14 +48,16 @@ def register(subparsers: SubParsers) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from stmask_ros.families.errors import ModelError
+    from stmask_ros.output_files import claim
     from stmask_ros.training.config import read_config
     from stmask_ros.training.trainer import Trainer
     from stmask_ros.training.workers import joined_team
 
     try:
         config = read_config(options.config)
+        claim(config.out, 'train', options.overwrite)
         with joined_team(options.device) as team:
-            Trainer(config, team).run()
+            Trainer(config, team, overwrite=options.overwrite).run()
     except (ModelError, OSError, ValueError) as error:
         _LOGGER.error('%s', error)
         return 1

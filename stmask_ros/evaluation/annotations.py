@@ -23,6 +23,7 @@ from stmask_ros.evaluation.dataset import (
 )
 from stmask_ros.evaluation.rle import MaskSequence
 from stmask_ros.evaluation.track_collection import match_classes
+from stmask_ros.fingerprint import Fingerprint, file_sha256, files_fingerprint
 
 Bgr = npt.NDArray[np.uint8]
 
@@ -95,24 +96,36 @@ def load_annotations(path: Path) -> Annotations:
     return Annotations(load_dataset(path), has_classes=True, is_complete=True)
 
 
+def annotations_fingerprint(path: Path) -> Fingerprint:
+    """Return what tells annotations from others, given a path as for load_annotations."""
+    if path.is_dir():
+        pictures = sorted(path.glob('*/*.png'))
+        return files_fingerprint(path, [file.relative_to(path).as_posix() for file in pictures])
+    return {'sha256': file_sha256(path)}
+
+
 def read_frame(images: Path, file_name: str) -> Bgr:
     """
     Return a frame, uint8 BGR [H, W, 3]; DatasetError if it is missing or broken.
 
     Another kind of picture of the same name does as well.
     """
-    path = _find_picture(images / file_name)
+    path = images / picture_name(images, file_name)
+    if not path.is_file():
+        raise DatasetError(f'{path}: no such picture; is --images the folder that holds it?')
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if picture is None:
         raise DatasetError(f'{path}: not a readable picture')
     return np.asarray(picture, np.uint8)
 
 
-def _find_picture(path: Path) -> Path:
-    for candidate in (path, *(path.with_suffix(suffix) for suffix in _PICTURES)):
-        if candidate.is_file():
+def picture_name(images: Path, file_name: str) -> Path:
+    """Return the name of a frame's picture, which may be of another kind than the one told."""
+    name = Path(file_name)
+    for candidate in (name, *(name.with_suffix(suffix) for suffix in _PICTURES)):
+        if (images / candidate).is_file():
             return candidate
-    raise DatasetError(f'{path}: no such picture; is --images the folder that holds it?')
+    return name
 
 
 def _load_folder(folder: Path) -> Dataset:

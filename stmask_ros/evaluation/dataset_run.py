@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
+import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +21,8 @@ from stmask_ros.evaluation.annotations import read_frame
 from stmask_ros.evaluation.dataset import DatasetError, Video
 from stmask_ros.evaluation.run_folder import RunFolder, VideoOutcome
 from stmask_ros.evaluation.track_collection import TrackCollector, observations_of_result
+from stmask_ros.fingerprint import Fingerprint, versions
+from stmask_ros.models.checkpoint import model_fingerprint
 from stmask_ros.tracking.segmenter import VideoSegmenter
 
 
@@ -52,23 +54,33 @@ class Worker:
         return list(videos)[self.rank::self.count]
 
 
+def segmenter_fingerprint(segmenter: VideoSegmenter) -> Fingerprint:
+    """Return what the results of a segmenter depend on, beside the frames."""
+    device = segmenter.device.type
+    threads = {'torch_threads': torch.get_num_threads()} if device == 'cpu' else {}
+    return {
+        'model': model_fingerprint(segmenter.model_description, segmenter.model_sha256),
+        'device': device, 'precision': segmenter.precision, **threads,
+        'tracker': asdict(segmenter.tracker),
+        'versions': versions(),
+    }
+
+
 class DatasetRun:
     """Runs a segmenter over videos, each from a fresh state, and keeps what it finds."""
 
     def __init__(
         self,
         segmenter: VideoSegmenter,
-        images: Path,
         folder: RunFolder,
         category_of_class: Mapping[int, int],
     ) -> None:
         """
         Prepare.
 
-        images: folder of the frames. category_of_class: see TrackCollector.tracks().
+        folder: of the run and its frames. category_of_class: see TrackCollector.tracks().
         """
         self._segmenter = segmenter
-        self._images = images
         self._folder = folder
         self._category_of_class = category_of_class
 
@@ -79,7 +91,9 @@ class DatasetRun:
             task = progress.add_task('frames', total=sum(video.length for video in waiting))
             for video in waiting:
                 progress.update(task, description=video.name)
-                self._folder.save(self.run_video(video, lambda: progress.advance(task)))
+                frames = self._folder.frames(video)
+                outcome = self.run_video(video, lambda: progress.advance(task))
+                self._folder.save(outcome, frames)
 
     def run_video(self, video: Video, frame_done: Callable[[], None]) -> VideoOutcome:
         """Run one video, without keeping it."""
@@ -87,7 +101,7 @@ class DatasetRun:
         state = self._segmenter.initial_state(1)
         seconds = []
         for frame, file_name in enumerate(video.file_names):
-            image = read_frame(self._images, file_name)
+            image = read_frame(self._folder.images, file_name)
             if image.shape[:2] != (video.height, video.width):
                 raise DatasetError(
                     f'{file_name}: {image.shape[1]}x{image.shape[0]} pixels, but the annotations '

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stmask_ros.evaluation.annotations import picture_name
 from stmask_ros.evaluation.dataset import (
     Dataset,
     DatasetError,
@@ -16,6 +17,7 @@ from stmask_ros.evaluation.dataset import (
     parse_predictions,
 )
 from stmask_ros.evaluation.track_collection import NamedTrack
+from stmask_ros.fingerprint import Fingerprint, differences, files_fingerprint
 from stmask_ros.output_files import write_whole
 
 _SETTINGS = 'run.json'
@@ -40,52 +42,60 @@ class RunFolder:
     Keeps the outcome of each video as soon as it is finished.
 
     Files appear whole or not at all, so that a run can be stopped at any moment and several
-    workers can share the folder.
+    workers can share the folder. What decides the outcome is kept as well, and compared before
+    anything is taken over: the settings for the run, the frames for each video.
+
+    images: the folder of the frames.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, images: Path, settings: Fingerprint) -> None:
         """
         Create the folder, or open one whose run has the same settings.
 
-        Raises DatasetError if its settings differ, OSError if it cannot be written.
+        images: folder of the frames. Raises DatasetError if the settings differ, OSError if it
+        cannot be written.
         """
+        self.images = images
         self.path = path
         (path / _VIDEOS).mkdir(parents=True, exist_ok=True)
         file = path / _SETTINGS
         if not file.exists():
             write_whole(file, json.dumps(settings, indent=2) + '\n')
-        self._check(_load(file), settings)
-
-    def _check(self, old: Any, new: Mapping[str, Any]) -> None:
-        found = old if isinstance(old, dict) else {}
-        names = sorted(
-            name for name in {*found, *new} if found.get(name) != new.get(name)
-        )
-        if names:
-            changes = '; '.join(
-                f'{name}: {found.get(name)}, now {new.get(name)}' for name in names
-            )
+        if changes := differences(_load(file), settings):
             raise DatasetError(
                 f'{self.path} holds a run with other settings ({changes}): go on with those, '
-                'choose another --out, or delete the folder'
+                'choose another --out, or begin again with --overwrite'
             )
 
-    def has(self, video: Video) -> bool:
-        """Say whether a video is finished."""
-        return self._file(video.id).exists()
+    @staticmethod
+    def begin_again(path: Path) -> None:
+        """Remove what an earlier run has kept, whatever its settings."""
+        for file in (path / _SETTINGS, *(path / _VIDEOS).glob('[0-9]*.json')):
+            file.unlink(missing_ok=True)
 
-    def save(self, outcome: VideoOutcome) -> None:
-        """Keep the outcome of a finished video."""
+    def frames(self, video: Video) -> Fingerprint:
+        """Return what tells the frames of a video from others, as they are now."""
+        return files_fingerprint(
+            self.images, [str(picture_name(self.images, name)) for name in video.file_names]
+        )
+
+    def has(self, video: Video) -> bool:
+        """Say whether a video is finished; DatasetError if that was with other frames."""
+        return self._file(video.id).exists() and bool(self._read(video))
+
+    def save(self, outcome: VideoOutcome, frames: Fingerprint) -> None:
+        """Keep the outcome of a finished video, and what `frames` said before it was run."""
         write_whole(self._file(outcome.video_id), json.dumps({
+            'frames': frames,
             'names': [track.name for track in outcome.tracks],
             'results': [as_result(track.prediction) for track in outcome.tracks],
             'seconds': list(outcome.seconds),
         }))
 
     def load(self, video: Video, dataset: Dataset) -> VideoOutcome:
-        """Return the outcome of a finished video; DatasetError if its file is damaged."""
+        """Return the outcome of a finished video; DatasetError as `has`, or if it is damaged."""
         file = self._file(video.id)
-        document = _load(file)
+        document = self._read(video)
         try:
             predictions = parse_predictions(document['results'], dataset, str(file))
             tracks = [
@@ -95,6 +105,17 @@ class RunFolder:
             return VideoOutcome(video.id, tracks, [float(s) for s in document['seconds']])
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f'{file}: damaged ({error}); delete it and run again') from error
+
+    def _read(self, video: Video) -> Any:
+        file = self._file(video.id)
+        document = _load(file)
+        kept = document.get('frames') if isinstance(document, dict) else None
+        if changes := differences(kept, self.frames(video)):
+            raise DatasetError(
+                f'{file} was made from other frames of {video.name} in {self.images} '
+                f'({changes}): delete it to run them, or choose another --out'
+            )
+        return document
 
     def _file(self, video_id: int) -> Path:
         return self.path / _VIDEOS / f'{video_id:06}.json'

@@ -19,6 +19,7 @@ from torch import Tensor
 from stmask_ros.families.errors import ModelError
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.fingerprint import Fingerprint
 from stmask_ros.output_files import OutputError, whole_file
 from stmask_ros.resources import share_directory
 
@@ -69,6 +70,15 @@ class Model:
     def freshly_initialised(self) -> bool:
         """Whether the weights were never trained."""
         return self.description.weights is None
+
+
+def model_fingerprint(description: ModelDescription, sha256: str) -> Fingerprint:
+    """Return what tells a model from others; sha256: of its weights."""
+    return {
+        'name': description.name, 'configuration': description.configuration,
+        'options': dict(description.options), 'classes': list(description.classes),
+        'sha256': sha256,
+    }
 
 
 def find_model(model: str | Path) -> Path:
@@ -194,6 +204,16 @@ def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
             f'{len(wrong)} of the {what} are not finite: {", ".join(wrong[:_NAMED])}{more}; '
             'the file is damaged, or its training went astray'
         )
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of tensors in memory: of their names, kinds and values."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(f'{name} {tensor.dtype} {list(tensor.shape)}'.encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _is_dropped(key: str) -> bool:

@@ -80,6 +80,7 @@ class VideoSegmenter:
         self.class_names = model.description.classes
         self.model_name = f'{model.description.name}@{model.digest[:12]}'
         self.model_sha256 = model.digest
+        self.model_description = model.description
         self.freshly_initialised = model.freshly_initialised
         self._geometry = Geometry.of(self.network.config)
         self._in_batches = device.type != 'cpu' if in_batches is None else in_batches

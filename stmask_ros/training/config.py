@@ -17,6 +17,11 @@ from stmask_ros.families.stmask.training.loss_inputs import LossConfig
 from stmask_ros.training.cutouts import MOST_IN_BACKGROUND
 from stmask_ros.training.synthetic import ClipConfig
 
+_AT_LEAST_0 = (
+    'averaged_iterations', 'backbone_rate', 'checkpoint_every', 'frozen_stages', 'log_every',
+    'validate_every', 'warm_up', 'workers',
+)
+
 
 @dataclass(frozen=True)
 class ClassNames:
@@ -129,12 +134,9 @@ class TrainingConfig:
         for name in ('batch_size', 'iterations', 'gap'):
             if getattr(self, name) < 1:
                 raise TrainingError(f'{name}: expected 1 or more, got {getattr(self, name)}')
-        if self.averaged_iterations < 0:
-            raise TrainingError(
-                f'averaged_iterations: expected 0 or more, got {self.averaged_iterations}'
-            )
-        if not self.backbone_rate >= 0:
-            raise TrainingError(f'backbone_rate: expected 0 or more, got {self.backbone_rate}')
+        for name in _AT_LEAST_0:
+            if not getattr(self, name) >= 0:
+                raise TrainingError(f'{name}: expected 0 or more, got {getattr(self, name)}')
         if not 0 <= self.color_jitter <= 1:
             raise TrainingError(f'color_jitter: expected 0 to 1, got {self.color_jitter}')
 

@@ -16,7 +16,12 @@ class Progress:
     """Means of the terms since the last line, the rate, and the time left."""
 
     def __init__(self, folder: Path, first: int, iterations: int, every: int) -> None:
-        """first: iteration that the run starts or goes on with. every: iterations a line."""
+        """
+        Prepare.
+
+        first: iteration that the run starts or goes on with. every: iterations a line, 0 for one
+        at the end.
+        """
         self._writer = _writer(folder)
         self._iterations = iterations
         self._every = every
@@ -29,7 +34,7 @@ class Progress:
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         done = iteration + 1
-        if done % self._every == 0 or done == self._iterations:
+        if (self._every and done % self._every == 0) or done == self._iterations:
             self._tell(done, rate)
 
     def scalars(self, iteration: int, values: Mapping[str, float]) -> None:

@@ -19,7 +19,8 @@ from stmask_ros.families.stmask.preprocess import preprocess
 from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.families.stmask.training.losses import Losses
 from stmask_ros.families.stmask.training.step import TrainingStep, freeze_stages
-from stmask_ros.models.checkpoint import Model, ModelDescription
+from stmask_ros.fingerprint import differences
+from stmask_ros.models.checkpoint import Model, ModelDescription, tensors_sha256
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.training.checkpoints import (
     initialise_from,
@@ -28,6 +29,7 @@ from stmask_ros.training.checkpoints import (
     save_model,
 )
 from stmask_ros.training.config import TrainingConfig
+from stmask_ros.training.fingerprint import training_fingerprint
 from stmask_ros.training.initialisation import initialise_for_training
 from stmask_ros.training.loader import Example, PairDataset, PairSampler, build_loader
 from stmask_ros.training.pairs import PairSource
@@ -51,12 +53,15 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainingConfig, team: Team, sources: Sequence[PairSource] | None = None
+        self, config: TrainingConfig, team: Team, sources: Sequence[PairSource] | None = None,
+        overwrite: bool = False,
     ) -> None:
         """
         Prepare; sources: instead of those that the configuration names.
 
-        Raises TrainingError, DatasetError, ModelError or OSError if a part is missing or wrong.
+        overwrite: begin again, whatever run the folder holds. Raises TrainingError if it is
+        another and stays; and TrainingError, DatasetError, ModelError or OSError if a part is
+        missing or wrong.
         """
         _check(config, team)
         self.config = config
@@ -71,12 +76,16 @@ class Trainer:
             team.device.type, enabled=config.precision == 'float16'
         )
         config.out.mkdir(parents=True, exist_ok=True)
+        if overwrite and team.is_first:
+            (config.out / _CHECKPOINT).unlink(missing_ok=True)
+        team.wait_for_all()
+        self._sources = build_sources(config) if sources is None else sources
+        self._fingerprint = training_fingerprint(config)
         if (config.out / _CHECKPOINT).exists():
             self._resume()
         self._parallel: nn.Module = self._step
         if not team.is_alone:
             self._parallel = DistributedDataParallel(self._step)
-        self._sources = build_sources(config) if sources is None else sources
         self._validation: Annotations | None = None
         if config.validation is not None:
             self._validation = chosen_annotations(config.validation)
@@ -165,8 +174,7 @@ class Trainer:
             return
         save_checkpoint(self.config.out / _CHECKPOINT, {
             'iteration': self.iteration,
-            'seed': self.config.seed,
-            'batch_size': self.config.batch_size,
+            'fingerprint': self._fingerprint,
             'network': self.network.state_dict(),
             'average': None if self._average is None else self._average.state_dict(),
             'optimiser': self._optimiser.state_dict(),
@@ -177,12 +185,11 @@ class Trainer:
     def _resume(self) -> None:
         path = self.config.out / _CHECKPOINT
         content: dict[str, Any] = load_checkpoint(path, self.team.device)
-        for name in ('seed', 'batch_size'):
-            if content.get(name) != getattr(self.config, name):
-                raise TrainingError(
-                    f'{path} is of a run with {name} {content.get(name)}, not '
-                    f'{getattr(self.config, name)}: go on with that, or choose another out'
-                )
+        if changes := differences(content.get('fingerprint'), self._fingerprint):
+            raise TrainingError(
+                f'{path} is of a run with {changes}: go on with that, choose another out, or '
+                'begin again with --overwrite'
+            )
         try:
             self.network.load_state_dict(content['network'])
             if self._average is not None:
@@ -224,7 +231,8 @@ class Trainer:
             config.name, config.configuration, config.classes, config.out / config.name,
             config.options,
         )
-        digest = f'{self.iteration:012}'
+        self.team.share_buffers(self.result)
+        digest = tensors_sha256(self.result.state_dict())
         return VideoSegmenter(
             Model(description, self.result, digest), self.team.device, TrackerConfig()
         )

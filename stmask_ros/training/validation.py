@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stmask_ros.evaluation.annotations import Annotations
-from stmask_ros.evaluation.dataset_run import DatasetRun, Worker
+from stmask_ros.evaluation.dataset_run import DatasetRun, Worker, segmenter_fingerprint
 from stmask_ros.evaluation.run_folder import RunFolder
 from stmask_ros.evaluation.track_collection import predictions_of
 from stmask_ros.evaluation.vis_metric import VisSummary, evaluate_vis
@@ -21,12 +21,16 @@ def validate(
     Run all videos, each worker its share, and return the scores.
 
     Annotations without classes are scored with all classes taken as one. folder: for the
-    results; every worker sees it. wait_for_all: returns when all workers are done.
+    results, of which none of an earlier network is taken over; every worker sees it.
+    wait_for_all: returns when all workers are done.
     """
     mapping = annotations.category_of_class(segmenter.class_names)
-    results = RunFolder(folder, {'model': segmenter.model_name})
+    if worker.rank == 0:
+        RunFolder.begin_again(folder)
+    wait_for_all()
+    results = RunFolder(folder, images, segmenter_fingerprint(segmenter))
     videos = annotations.dataset.videos
-    run = DatasetRun(segmenter, images, results, mapping)
+    run = DatasetRun(segmenter, results, mapping)
     run.run(worker.share(videos), show_progress=False)
     wait_for_all()
     outcomes = [results.load(video, annotations.dataset) for video in videos]

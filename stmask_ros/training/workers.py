@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from stmask_ros.evaluation.dataset_run import Worker
 
@@ -28,6 +29,12 @@ class Team:
     def is_alone(self) -> bool:
         """Whether there is no other process."""
         return self.worker.count == 1
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give all processes the buffers of the first: each has its own statistics of batches."""
+        if not self.is_alone:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
 
     def wait_for_all(self) -> None:
         """Return when every process has come here."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from annotated_clip import (
     CATEGORIES,
     START,
@@ -182,6 +183,39 @@ def test_other_settings_are_not_mixed_in(
     assert main([*arguments, option, value]) == 1
     assert 'other settings' in caplog.text
     assert setting in caplog.text
+
+
+@pytest.mark.parametrize(('change', 'told'), [
+    ({'classes': ['a', 'b']}, 'model.classes'), ({'options': {'channels': 32}}, 'model.options'),
+])
+def test_another_description_of_a_model_is_not_mixed_in(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, Any],
+    told: str,
+) -> None:
+    model = tmp_path / MODEL.name
+    model.write_text(yaml.safe_dump(yaml.safe_load(MODEL.read_text()) | change))
+    arguments = dataset_arguments(
+        finished / 'annotations.json', finished / 'images', finished / 'out'
+    )
+    arguments[arguments.index(str(MODEL))] = str(model)
+    assert main([*arguments, '--class-agnostic']) == 1
+    assert told in caplog.text
+
+
+def test_other_pictures_are_not_mixed_in(
+    clips: list[Clip], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    annotations, images = write_dataset(tmp_path, clips[:2])
+    arguments = dataset_arguments(annotations, images, tmp_path / 'out')
+    assert main(arguments) == 0
+    (images / 'shapes1' / '00000.png').write_bytes(
+        (images / 'shapes2' / '00000.png').read_bytes()
+    )
+    assert main([*arguments, '--videos', 'shapes2']) == 0
+    assert main(arguments) == 1
+    assert '000001.json was made from other frames of shapes1' in caplog.text
+    assert 'names, sizes and times' in caplog.text
+    assert main([*arguments, '--overwrite']) == 0
 
 
 def test_half_precision_is_refused_on_a_cpu(

@@ -112,7 +112,11 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     trained(tiny(tmp_path), 1)
     for changes, problem in (
         ({'seed': 1}, 'run with seed 0, not 1'),
-        ({'classes': ('a', 'b', 'c')}, 'another network'),
+        ({'classes': ('a', 'b', 'c')}, 'classes .* not '),
+        ({'classes': ('disc', 'rectangle')}, 'classes .* not '),
+        ({'optimiser': 'sgd'}, 'optimiser adamw, not sgd'),
+        ({'weight_decay': 0.5}, 'weight_decay 0.0001, not 0.5'),
+        ({'options': {**tiny(tmp_path).options, 'input_width': 128}}, 'options.input_width'),
     ):
         with pytest.raises(TrainingError, match=problem):
             Trainer(tiny(tmp_path, **changes), ALONE, [ShapePairs()])

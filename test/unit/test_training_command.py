@@ -82,8 +82,50 @@ def test_clips_become_training_and_validation(
     assert not segmenter.freshly_initialised
 
 
+def test_a_run_that_begins_again_is_validated_again(configuration: Path) -> None:
+    folder = configuration.parent
+    assert run('clips', configuration, '--out', folder / 'clips', '--count', 1) == 0
+    data = {'annotations': 'clips/instances.json', 'images': 'clips/JPEGImages'}
+    kept = []
+    for seed in (0, 1):
+        changes = {'validation': data, 'validate_every': 2, 'seed': seed, 'log_every': 0}
+        configuration.write_text(yaml.safe_dump(RUN | changes))
+        if seed:
+            assert run('train', configuration, '--device', 'cpu') == 1  # another seed
+        options = ['--overwrite'] if seed else []
+        assert run('train', configuration, '--device', 'cpu', *options) == 0
+        kept.append(json.loads((folder / 'out/validation/000002/run.json').read_text()))
+    shas = [settings['model'].pop('sha256') for settings in kept]
+    assert shas[0] != shas[1]
+    assert kept[0] == kept[1]
+
+
+def test_a_run_goes_on_with_the_same_files_only(
+    configuration: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run('train', configuration, '--device', 'cpu') == 0
+    longer = yaml.safe_load(configuration.read_text()) | {'iterations': 3}
+    configuration.write_text(yaml.safe_dump(longer))
+    assert run('train', configuration, '--device', 'cpu') == 0
+    picture = configuration.parent / 'ball.png'
+    picture.write_bytes(picture.read_bytes() + b' ')
+    assert run('train', configuration, '--device', 'cpu') == 1
+    assert 'synthetic.0.coco.0.images.bytes' in caplog.text
+
+
+def test_a_folder_of_the_user_is_not_trained_into(
+    configuration: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    configuration.write_text(yaml.safe_dump(RUN | {'out': '.', 'name': 'run'}))
+    before = configuration.read_text()
+    assert run('train', configuration, '--device', 'cpu') == 1
+    assert '--overwrite' in caplog.text
+    assert configuration.read_text() == before
+
+
 @pytest.mark.parametrize(('changes', 'problem'), [
     ({'configuration': 'yolo'}, 'unknown configuration'),
+    ({'log_every': -1}, 'log_every: expected 0 or more, got -1'),
     ({'initial_weights': 'missing.pth'}, 'missing.pth cannot be read'),
     ({'videos': [{'annotations': 'none.json', 'images': '.'}]}, 'none.json'),
     ({'synthetic': [{'coco': [{'annotations': 'run.yaml', 'images': '.'}]}]}, 'not as COCO'),
