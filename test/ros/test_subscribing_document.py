@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The subscriber that docs/subscribing.md shows hears a running segmenter."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from segmenter_process import UNTRAINED, SegmenterProcess, image
+
+DOCUMENT = Path(__file__).resolve().parents[2] / 'docs' / 'subscribing.md'
+
+
+@pytest.fixture(scope='module')
+def segmenter() -> Iterator[SegmenterProcess]:
+    """Return an active node."""
+    with SegmenterProcess('documented', '-p', f'model:={UNTRAINED}') as node:
+        node.activate()
+        yield node
+
+
+def block(language: str) -> str:
+    """Return the first code block of a language."""
+    found = re.search(rf'^```{language}\n(.*?)^```', DOCUMENT.read_text(), re.S | re.M)
+    assert found is not None
+    return found[1]
+
+
+def test_the_python_subscriber_prints_confirmed_tracks(
+    segmenter: SegmenterProcess, tmp_path: Path
+) -> None:
+    program, log = tmp_path / 'listener.py', tmp_path / 'log'
+    program.write_text(block('python').replace('/segmenter/', f'/{segmenter.name}/'))
+    with log.open('w') as output:
+        listener = subprocess.Popen([sys.executable, str(program)], stdout=output, stderr=output)
+    try:
+        segmenter.spin_until(
+            lambda: segmenter.client.count_subscribers(f'/{segmenter.name}/instances') >= 2,
+            'the listener',
+        )
+        for number in range(1, 8):
+            segmenter.answer(image(1000 + 40 * number))
+        segmenter.spin_until(lambda: ' pixels' in log.read_text(), 'a line of the listener')
+    finally:
+        listener.terminate()
+        listener.wait(30)
+    assert 'Traceback' not in log.read_text()
+    assert re.search(r'\d+-\d+ .* [01]\.\d\d, \d+ pixels', log.read_text())
+
+
+def test_the_table_has_the_quality_of_service_of_every_output(
+    segmenter: SegmenterProcess
+) -> None:
+    rows = re.findall(r'^\| `(~/[^|]*)` \| ([a-z ]+) \| ([a-z ]+) \| \d+ \|$',
+                      DOCUMENT.read_text(), re.M)
+    told = {name: (reliability, durability)
+            for names, reliability, durability in rows for name in names.split('`, `')}
+    assert {'~/instances', '~/label_info', '~/overlay', '~/label_image'} <= set(told)
+    reliable = {ReliabilityPolicy.RELIABLE: 'reliable',
+                ReliabilityPolicy.BEST_EFFORT: 'best effort'}
+    durable = {DurabilityPolicy.VOLATILE: 'volatile',
+               DurabilityPolicy.TRANSIENT_LOCAL: 'transient local'}
+    for name, (reliability, durability) in told.items():
+        topic = name.replace('~', f'/{segmenter.name}')
+        for publisher in segmenter.client.get_publishers_info_by_topic(topic):
+            assert reliable[publisher.qos_profile.reliability] == reliability
+            assert durable[publisher.qos_profile.durability] == durability
