@@ -91,7 +91,10 @@ def _camera_arguments() -> list[DeclareLaunchArgument]:
             'stamps', "Stamp images with the node's time of publication (node) or as recorded in "
             'a bag (source).', '', ['', 'node', 'source'],
         ),
-        argument('bag_topic', 'Image topic in the bag. Empty: the first image topic in it.'),
+        argument(
+            'bag_topic', 'Image topic in the bag. Empty: one in colour before depth, infrared and '
+            "a segmenter's pictures.",
+        ),
         argument(
             'wait_for_subscribers', 'Begin only when the images have this many subscriptions.',
         ),

@@ -41,7 +41,8 @@ def generate_launch_description() -> LaunchDescription:
             '(which needs rosbag2, a bag_topic, and plays all topics).'),
         DeclareLaunchArgument(
             'bag_topic', default_value='',
-            description='Image topic in the bag. Empty: the first image topic in it.'),
+            description='Image topic in the bag. Empty: one in colour before depth, infrared and '
+            "a segmenter's pictures."),
         OpaqueFunction(function=_listen_to_bag),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(CAMERA_LAUNCH_FILE)),

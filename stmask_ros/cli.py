@@ -37,6 +37,9 @@ def _register_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         '--source', default='',
         help='video file, folder of images, bag or device:N; the built-in clip without it',
     )
+    demo.add_argument(
+        '--topic', default='', help='image topic of a bag; the likeliest without it'
+    )
     demo.add_argument('--model', default='stmask_lite', help='name or path of a model')
     demo.add_argument('--device', default='auto', help='cpu, cuda or auto')
     demo.add_argument(

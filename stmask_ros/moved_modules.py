@@ -6,16 +6,18 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from importlib.util import find_spec
+from pathlib import Path
+from types import CodeType, ModuleType
 
 PACKAGE = 'stmask_ros'
 
 # Former name and name, both below the package.
 MOVED = {
     'clips': 'sources.built_in_clip',
-    'cut_off_bags': 'bags.cut_off',
+    'cut_off_bags': 'bags.contents',
     'evaluation.bag_command': 'commands.eval_bag',
     'evaluation.chosen_segmenter': 'commands.chosen_segmenter',
     'evaluation.commands': 'commands.evaluation',
@@ -96,7 +98,8 @@ class MovedModuleFinder(MetaPathFinder, Loader):
         package, _, name = fullname.partition('.')
         if package != PACKAGE or (name not in MOVED and name not in _FORMER_PACKAGES):
             return None
-        return ModuleSpec(fullname, self, is_package=name in _FORMER_PACKAGES)
+        return ModuleSpec(
+            fullname, self, origin=_file(name), is_package=name in _FORMER_PACKAGES)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Return the module that the former name stands for; None for a former package."""
@@ -107,8 +110,21 @@ class MovedModuleFinder(MetaPathFinder, Loader):
         warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
         return importlib.import_module(new)
 
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module of today, which `python -m` runs under a former name."""
+        new = f'{PACKAGE}.{MOVED[fullname.partition(".")[2]]}'
+        spec = find_spec(new)
+        loader = spec.loader if spec else None
+        return loader.get_code(new) if isinstance(loader, InspectLoader) else None
+
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing: the module was imported under its name."""
+
+
+def _file(former: str) -> str | None:
+    """Return the file of a module, which `python -m` gives it as its name on the command line."""
+    name = MOVED.get(former)
+    return name and str(Path(__file__).parent / (name.replace('.', '/') + '.py'))
 
 
 def install() -> None:

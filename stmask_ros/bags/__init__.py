@@ -7,7 +7,9 @@ from stmask_ros.bags.files import (
     BagError,
     BagMessage,
     BagWriter,
+    ImageTopic,
     bag_topics,
+    choose_image_topic,
     image_topic,
     instances_topic,
     message_types,
@@ -16,6 +18,7 @@ from stmask_ros.bags.files import (
 )
 
 __all__ = [
-    'COMPRESSED_IMAGE', 'IMAGE', 'INSTANCES', 'BagError', 'BagMessage', 'BagWriter', 'bag_topics',
-    'image_topic', 'instances_topic', 'message_types', 'offered_qos', 'read_bag',
+    'COMPRESSED_IMAGE', 'IMAGE', 'INSTANCES', 'BagError', 'BagMessage', 'BagWriter', 'ImageTopic',
+    'bag_topics', 'choose_image_topic', 'image_topic', 'instances_topic', 'message_types',
+    'offered_qos', 'read_bag',
 ]

@@ -115,8 +115,11 @@ class CameraNode(Node):
                     f'skipped a broken frame: {error}', throttle_duration_sec=5.0)
                 continue
             if not self._source.live:
-                delay = self._schedule.delay(frame.offset_ns, time.monotonic_ns())
-                self._stop.wait(delay)
+                self._stop.wait(self._schedule.delay(frame.offset_ns, time.monotonic_ns()))
+                if self._schedule.skipped:
+                    self.get_logger().warning(
+                        f'the source pauses for {self._schedule.skipped:.1f} s here: the pause '
+                        'is left out')
             if self._stop.is_set():
                 return
             self._topics.publish(outgoing)

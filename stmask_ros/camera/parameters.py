@@ -32,7 +32,8 @@ class CameraParameters:
         '', 'What to play: device:0 or /dev/video0 for a camera, a video file, a folder of '
         'pictures, a bag (its folder, or its .mcap or .db3 file). Empty: the built-in clip.')
     bag_topic: str = _parameter(
-        '', 'Image topic to read from a bag, raw or compressed. Empty: the first one in it.')
+        '', 'Image topic to read from a bag, raw or compressed. Empty: one in colour '
+        "before depth, infrared and a segmenter's pictures; the log says which.")
     rate: float = _parameter(
         0.0, "Frames a second. 0.0: the source's own (folders: 30).", (0.0, 1000.0))
     loop: bool = _parameter(

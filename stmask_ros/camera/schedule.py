@@ -7,6 +7,10 @@ SECOND = 1_000_000_000
 # After a longer delay than this the frames that follow are not hurried to catch up.
 _LONGEST_CATCH_UP_NS = SECOND // 5
 
+# A longer gap between two frames of a source is no rhythm of a camera: a recorder whose clock
+# jumped, or a break in the recording. What follows it is not waited for.
+LONGEST_GAP_NS = 10 * SECOND
+
 
 class Schedule:
     """The rhythm of a source, or a fixed rate; the passes of a loop follow each other in it."""
@@ -17,6 +21,12 @@ class Schedule:
         self._due_ns: int | None = None
         self._step_ns = 0
         self._offset_ns = 0
+        self._skipped_ns = 0
+
+    @property
+    def skipped(self) -> float:
+        """How long a gap before the last frame was left out [s]; 0 without one."""
+        return self._skipped_ns / SECOND
 
     def next_pass(self) -> None:
         """Begin the source again: its first frame is due one step after its last."""
@@ -28,7 +38,10 @@ class Schedule:
 
         offset_ns: time of the frame in the source [ns]. now_ns: time on a steady clock [ns].
         """
-        self._step_ns = self._period_ns or max(0, offset_ns - self._offset_ns)
+        gap_ns = max(0, offset_ns - self._offset_ns)
+        self._skipped_ns = gap_ns if gap_ns > LONGEST_GAP_NS and not self._period_ns else 0
+        if not self._skipped_ns:
+            self._step_ns = self._period_ns or gap_ns
         self._offset_ns = offset_ns
         if self._due_ns is None:
             self._due_ns = now_ns

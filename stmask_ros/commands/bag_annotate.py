@@ -19,6 +19,7 @@ from rosbags.interfaces import (
 )
 from std_msgs.msg import Header
 
+from stmask_ros.bags.contents import foreign_topics
 from stmask_ros.bags.files import (
     IMAGE,
     INSTANCES,
@@ -26,7 +27,7 @@ from stmask_ros.bags.files import (
     BagMessage,
     BagWriter,
     bag_topics,
-    image_topic,
+    choose_image_topic,
     message_types,
     offered_qos,
     read_bag,
@@ -58,9 +59,11 @@ def run(options: argparse.Namespace) -> int:
         with output_folder(
             options.out, 'bag annotate', options.overwrite, [options.bag]
         ) as folder:
-            topic = image_topic(options.bag, options.topic)
+            chosen = choose_image_topic(options.bag, options.topic)
+            _LOGGER.info('images: %s', chosen)
             segmenter = load_chosen_segmenter(options)
-            annotator = Annotator(options.bag, topic, segmenter, options.name, options.max_gap)
+            annotator = Annotator(
+                options.bag, chosen.topic, segmenter, options.name, options.max_gap)
             count = annotator.write(folder / 'bag')
             _lift(folder / 'bag')
     except (BagError, ModelError, OSError, ValueError) as error:
@@ -126,6 +129,7 @@ class Annotator:
     def _warn_of_unknown_types(self) -> None:
         known = message_types().types
         unknown = {name: kind for name, kind in bag_topics(self._bag).items() if kind not in known}
+        unknown |= foreign_topics(self._bag)
         if unknown:
             _LOGGER.warning('not copied, for their types are not known here: %s', ', '.join(
                 f'{name} ({kind})' for name, kind in unknown.items()

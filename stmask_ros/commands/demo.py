@@ -96,7 +96,8 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
     ]
     camera = [
         '-m', 'stmask_ros.camera.node', '--ros-args', '-r', '__ns:=/camera',
-        '-p', f"source:='{arguments.source}'", '-p', f'rate:={float(arguments.rate)}',
+        '-p', f"source:='{arguments.source}'", '-p', f"bag_topic:='{arguments.topic}'",
+        '-p', f'rate:={float(arguments.rate)}',
         '-p', 'loop:=false', '-p', 'wait_for_subscribers:=2',
         '-p', f'qos_overrides.{_IMAGES}/compressed.publisher.reliability:=reliable',
     ]

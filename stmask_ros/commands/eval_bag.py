@@ -10,7 +10,13 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from stmask_ros.bags.files import BagError, image_topic, instances_topic, read_bag
+from stmask_ros.bags.files import (
+    BagError,
+    choose_image_topic,
+    image_topic,
+    instances_topic,
+    read_bag,
+)
 from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter, untrained_facts
 from stmask_ros.evaluation.annotations import Annotations, Bgr, load_annotations
 from stmask_ros.evaluation.bag_runs import BagRun, FrameMatcher, RecordedRun, ReplayedRun
@@ -73,16 +79,17 @@ def _chosen_annotations(options: argparse.Namespace) -> Annotations:
 
 
 def _replayed(options: argparse.Namespace, video: Video) -> tuple[BagRun, Facts]:
-    topic = image_topic(options.bag, options.topic)
+    chosen = choose_image_topic(options.bag, options.topic)
+    _LOGGER.info('images: %s', chosen)
     segmenter = load_chosen_segmenter(options)
     replay = Replay(segmenter, options.max_gap)
     with Progress(transient=True) as progress:
         images = progress.track(
-            replay.run(read_bag(options.bag, topic)), video.length, description=video.name
+            replay.run(read_bag(options.bag, chosen.topic)), video.length, description=video.name
         )
         outcome = ReplayedRun(video).read(images, segmenter.class_names)
     return outcome, [
-        ('images', f'{topic}, replayed'),
+        ('images', f'{chosen}, replayed'),
         ('model', segmenter.model_name),
         ('device', str(segmenter.device)),
         *untrained_facts(segmenter),
@@ -107,8 +114,9 @@ def _topic_of_images(options: argparse.Namespace) -> str:
     try:
         return image_topic(options.bag, options.topic)
     except BagError as error:
-        if options.topic or 'several' in str(error):
+        if options.topic:
             raise
+        _LOGGER.info('no images are shown: %s', error)
         return ''
 
 

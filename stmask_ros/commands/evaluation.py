@@ -143,7 +143,11 @@ def _register_annotate(subcommands: SubParsers) -> None:
 
 def _add_bag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('bag', type=Path, help='rosbag2 folder, or .mcap or .db3 file')
-    parser.add_argument('--topic', default='', help='topic of the images (default: the only one)')
+    parser.add_argument(
+        '--topic', default='',
+        help='topic of the images (default: colour before depth, infrared and what a segmenter '
+             'published; the log says which)',
+    )
 
 
 def _add_annotations(parser: argparse.ArgumentParser) -> None:

@@ -108,6 +108,12 @@ def compressed_size(data: Any) -> tuple[int, int]:
     return file.width, file.height
 
 
+def compressed_has_colour(message: CompressedImageMessage) -> bool:
+    """Return whether a sensor_msgs/CompressedImage is in colour; ImageError if it is no image."""
+    mosaic = _mosaic_encoding(message.format)
+    return bool(mosaic) or not _checked_header(message.data).is_grey
+
+
 def _checked_header(data: Any) -> _File:
     """Return what the header says; ImageError if decoding the rest would be no good."""
     raw = bytes(data)

@@ -168,6 +168,14 @@ def demosaic(mosaic: Pixels, encoding: str) -> Bgr:
     return _convert(mosaic, packed)
 
 
+def raw_has_colour(message: ImageMessage) -> bool:
+    """Return whether a sensor_msgs/Image is in colour; ImageError if its encoding is none."""
+    if message.encoding not in _PACKED and message.encoding not in _PLANAR:
+        raise ImageError('encoding', _refusal(message.encoding))
+    packed = _PACKED.get(message.encoding)
+    return packed is None or packed.channels > 1 or packed.smallest > 1
+
+
 def check_no_data(encoding: str) -> None:
     """Raise ImageError for an encoding of numbers that are no picture: depth, labels."""
     if encoding not in _PACKED and _NUMBERS.fullmatch(encoding):

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
-
+from stmask_ros.bags.contents import BagError, open_bag
+from stmask_ros.bags.image_topics import choose_image_topic
+from stmask_ros.bags.types import IMAGE, message_types
 from stmask_ros.images import ImageError, compressed_to_bgr, to_bgr
 from stmask_ros.images.raw import Bgr, ImageMessage
 from stmask_ros.sources.source import Compressed, SourceError
-
-_RAW = 'sensor_msgs/msg/Image'
-_COMPRESSED = 'sensor_msgs/msg/CompressedImage'
-
-# Its image messages are those of every ROS 2 distribution.
-_TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 @dataclass(frozen=True)
@@ -33,20 +28,20 @@ class _RecordedFrame:
     @cached_property
     def message(self) -> Any:
         try:
-            return _TYPES.deserialize_cdr(self.cdr, self.type_name)
+            return message_types().deserialize_cdr(self.cdr, self.type_name)
         except Exception as error:  # whatever a broken message leads the parser to
             raise ImageError('broken data', f'a recorded message is broken: {error}') from error
 
     def bgr(self) -> Bgr:
-        convert = to_bgr if self.type_name == _RAW else compressed_to_bgr
+        convert = to_bgr if self.type_name == IMAGE else compressed_to_bgr
         return convert(self.message)
 
     def raw(self) -> ImageMessage | None:
         message: ImageMessage = self.message
-        return message if self.type_name == _RAW else None
+        return message if self.type_name == IMAGE else None
 
     def compressed(self) -> Compressed | None:
-        if self.type_name == _RAW:
+        if self.type_name == IMAGE:
             return None
         return Compressed(self.message.format, self.message.data.tobytes())
 
@@ -68,38 +63,30 @@ class BagSource:
         """
         Find the topic in the bag; raises SourceError if it is not there.
 
-        path: folder with metadata.yaml, or a .mcap or .db3 file. topic: '' for the first one.
+        path: as open_bag takes it. topic: '' for the likeliest, see choose_image_topic.
         """
         self._path = path
-        types = self._image_topics()
-        if not types:
-            raise SourceError(f'the bag {path} holds no topic of {_RAW} or {_COMPRESSED}')
-        if topic and topic not in types:
-            raise SourceError(
-                f"the bag {path} holds no image topic '{topic}': it has {', '.join(types)}")
-        self._topic = topic or next(iter(types))
-        self.name = f'{self._topic} of the bag {path}'
-
-    def _image_topics(self) -> dict[str, str]:
-        """Return the type of every image topic, in the order of the topics' names."""
         try:
-            with Reader(self._path) as bag:
-                return {
-                    connection.topic: connection.msgtype
-                    for connection in sorted(bag.connections, key=lambda item: item.topic)
-                    if connection.msgtype in (_RAW, _COMPRESSED)
-                }
-        except Exception as error:  # whatever a broken file leads the parsers to
-            raise SourceError(f'the bag {self._path} cannot be read: {error}') from error
+            chosen = choose_image_topic(path, topic)
+        except BagError as error:
+            raise SourceError(str(error)) from error
+        self._topic = chosen.topic
+        others = f', which also has {", ".join(chosen.others)}' if chosen.others else ''
+        compressed = ' (its messages are compressed one by one)' if self._is_compressed() else ''
+        self.name = f'{self._topic} of the bag {path}{compressed}{others}'
+
+    def _is_compressed(self) -> bool:
+        with suppress(BagError):  # which is raised again when the bag is played
+            for message in open_bag(self._path).messages([self._topic]):
+                return message.was_compressed
+        return False
 
     def frames(self) -> Iterator[_RecordedFrame]:
         """Play the topic once; raises SourceError where the bag breaks off."""
         start: int | None = None
         try:
-            with Reader(self._path) as bag:
-                connections = [item for item in bag.connections if item.topic == self._topic]
-                for connection, time_ns, cdr in bag.messages(connections):
-                    start = time_ns if start is None else start
-                    yield _RecordedFrame(time_ns - start, connection.msgtype, cdr)
-        except Exception as error:  # whatever a broken file leads the parsers to
-            raise SourceError(f'the bag {self._path} breaks off: {error}') from error
+            for message in open_bag(self._path).messages([self._topic]):
+                start = message.time if start is None else start
+                yield _RecordedFrame(message.time - start, message.type_name, message.data)
+        except BagError as error:
+            raise SourceError(str(error)) from error

@@ -15,13 +15,15 @@ from stmask_ros.installation import missing_libraries_explained
 from stmask_ros.sources.pictures import ClipSource, DeviceSource, FolderSource, VideoSource
 from stmask_ros.sources.source import Compressed, Frame, Source, SourceError, SourceOptions
 
+_BAG_FILE = re.compile(r'\.(mcap|db3)(\.zstd)?$|^metadata\.yaml$')
+
 
 def open_source(text: str, options: SourceOptions) -> Source:
     """
     Return the source of this name, ready to play.
 
     text: '' (the built-in clip), 'device:0' or '/dev/video0', a video file, a folder of pictures,
-    a bag (its folder, or its .mcap or .db3 file).
+    a bag (its folder, or one of its .mcap or .db3 files).
     Raises SourceError if it does not exist or holds no pictures.
     """
     source = _open(text, options)
@@ -40,13 +42,20 @@ def _open(text: str, options: SourceOptions) -> Source:
         raise SourceError(
             f"source '{text}' does not exist: give a video file, a folder of pictures, a bag, "
             "or a camera such as 'device:0'")
-    if (path / 'metadata.yaml').is_file() or path.suffix in ('.mcap', '.db3'):
+    if _is_bag(path):
         with missing_libraries_explained():
             from stmask_ros.sources.bag import BagSource  # rosbags is slow to load
         return BagSource(path, options.bag_topic)
     if path.is_dir():
         return FolderSource(path, options.rate)
     return VideoSource(path)
+
+
+def _is_bag(path: Path) -> bool:
+    if path.is_file() and path.suffix == '.bag':
+        return True  # of ROS 1, which is refused with a sentence
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
+    return any(_BAG_FILE.search(name) for name in names)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 
 from stmask_ros.images.compressed import compressed_to_bgr
 from stmask_ros.images.raw import Bgr, ImageError
+from stmask_ros.names import natural_order
 from stmask_ros.sources.built_in_clip import BuiltInClip
 from stmask_ros.sources.source import Compressed, PictureFrame, SourceError, SourceOptions
 
@@ -99,22 +99,17 @@ class FolderSource:
         self._rate = rate or DEFAULT_RATE
         self._paths = sorted(
             (path for path in folder.iterdir() if path.suffix.lower() in _FORMATS),
-            key=_natural_order)
+            key=lambda path: natural_order(path.name))
         self.name = f'the folder {folder} with {len(self._paths)} pictures'
         if not self._paths:
             raise SourceError(
                 f'the folder {folder} holds no picture ({", ".join(_FORMATS)}) and is no bag '
-                '(there is no metadata.yaml)')
+                '(there is no .mcap or .db3 file)')
 
     def frames(self) -> Iterator[_FileFrame]:
         """Play all pictures once."""
         for index, path in enumerate(self._paths):
             yield _FileFrame(round(index / self._rate * SECOND), path)
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    parts: list[str] = re.findall(r'\d+|\D+', path.name)
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
 
 
 class VideoSource:

@@ -98,7 +98,7 @@ class SourceOptions:
     """
     What is asked of a source.
 
-    bag_topic: image topic of a bag, '' for the first one.
+    bag_topic: image topic of a bag, '' for the likeliest, see choose_image_topic.
     rate: frames a second of a folder or a device, 0 for its own.
     width, height: size of the pictures [pixel], 0 for the source's own.
     """

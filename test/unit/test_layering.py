@@ -13,8 +13,8 @@ MODULES = sorted(PACKAGE.rglob('*.py'))
 
 # From the ground up: a room may import the rooms before it, and itself.
 FLOORS = (
-    'installation', 'resources', 'memory', 'fingerprint', 'output_files', 'masks', 'layers',
-    'images', 'bags', 'families', 'models', 'tracking', 'lifting',
+    'installation', 'resources', 'memory', 'names', 'fingerprint', 'output_files', 'masks',
+    'layers', 'images', 'bags', 'families', 'models', 'tracking', 'lifting',
     'views', 'sources', 'evaluation', 'training',
     'ros', 'camera', 'node', 'commands', 'cli',
 )

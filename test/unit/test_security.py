@@ -41,6 +41,7 @@ EXCEPTIONS = {
     ('memory.py', 'ctypes'),  # two functions of the C library that the process runs on
     ('layers/sampling.py', 'ctypes'),  # two functions of src/sample_taps.cpp
     ('commands/demo.py', 'subprocess'),  # `stmask demo` starts camera and segmenter
+    ('bags/recording.py', 'cv2.VideoCapture'),  # of a video that it has just written
     ('sources/pictures.py', 'cv2.VideoCapture'),  # of files that exist, see test_sources.py
 }
 # Workers of torchrun and of the data loader; no node imports these folders.

@@ -197,3 +197,18 @@ def test_a_long_delay_is_not_caught_up():
     schedule.delay(0, 0)
     delays = [schedule.delay(offset, 5 * 10**9) for offset in range(1, 6)]
     assert delays == pytest.approx([0, 0, 0, 0.1, 0.2])
+
+
+def test_a_gap_that_no_camera_makes_is_left_out():
+    schedule = Schedule(0.0)
+    delays = [schedule.delay(offset, now) for offset, now in (
+        (0, 0), (10**8, 10**7), (1_700_000_000 * 10**9, 10**8),
+        (1_700_000_000 * 10**9 + 10**8, 0))]
+    assert delays == pytest.approx([0, 0.09, 0.1, 0.3])
+    assert schedule.skipped == 0
+    schedule.delay(2_000_000_000 * 10**9, 0)
+    assert schedule.skipped == pytest.approx(300_000_000 - 0.1)
+    slow = Schedule(0.05)
+    slow.delay(0, 0)
+    assert slow.delay(20 * 10**9, 0) == pytest.approx(20)
+    assert slow.skipped == 0
