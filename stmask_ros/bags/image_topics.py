@@ -69,8 +69,8 @@ def choose_image_topic(path: Path, wanted: str = '') -> ImageTopic:
     images = {name: kind for name, kind in topics.items() if kind in (IMAGE, COMPRESSED_IMAGE)}
     if wanted and wanted not in images:
         raise BagError(
-            f'{wanted} is no topic of images in the bag {path}; it has {listing(topics)}; of images '
-            f'it has {", ".join(images) or "none"}')
+            f'{wanted} is no topic of images in the bag {path}; it has {listing(topics)}; of '
+            f'images it has {", ".join(images) or "none"}')
     ours = {name for name in images if _is_output(name, topics)}
     if not wanted and not images.keys() - ours:
         raise BagError(
