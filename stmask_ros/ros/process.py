@@ -19,6 +19,11 @@ from stmask_ros.ros.transport import use_large_message_profile
 
 RCLError = rclpy_implementation.RCLError
 
+_WAITING = (
+    'unconfigured: waits for a lifecycle manager, such as the launch files, to configure and '
+    "activate it; the parameter 'autostart' does without one (a parameter file that comes later "
+    'on the command line wins over -p autostart:=true)'
+)
 _EXIT_TIMEOUT = 0.5
 _LONGEST_SLEEP = 0.5
 
@@ -70,7 +75,9 @@ def run(
     try:
         node = make()
         node.get_logger().info(transport.text)
-        if node.autostart and not node.start():
+        if not node.autostart:
+            node.get_logger().info(_WAITING)
+        elif not node.start():
             return 1
         while rclpy.ok():
             _spin(node)

@@ -59,6 +59,14 @@ def test_a_whole_life(start: Start) -> None:
     assert 'Traceback' not in segmenter.log()
 
 
+def test_a_node_that_waits_says_for_what(start: Start) -> None:
+    """A parameter file that comes later wins over autostart; the node does not wait in silence."""
+    parameters = Path(__file__).resolve().parents[2] / 'config' / 'stmask.yaml'
+    segmenter = start('segmenter_waits', '-p', 'autostart:=true', '--params-file', str(parameters))
+    segmenter.wait_for_log('waits for a lifecycle manager')
+    assert segmenter.state() == State.PRIMARY_STATE_UNCONFIGURED
+
+
 @pytest.mark.parametrize(('parameter', 'explanation'), [
     pytest.param('device:=cuda', 'CUDA', marks=pytest.mark.skipif(
         torch.cuda.is_available(), reason='here CUDA is available')),
