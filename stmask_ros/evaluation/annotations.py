@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from stmask_ros.fingerprint import Fingerprint, file_sha256, files_fingerprint
 
 Bgr = npt.NDArray[np.uint8]
 
+_LOGGER = logging.getLogger(__name__)
 _PICTURES = ('.jpg', '.jpeg', '.png', '.webp')
 _OBJECT = Category(1, 'object')
 
@@ -46,7 +48,12 @@ class Annotations:
     is_complete: bool
 
     def category_of_class(self, class_names: Sequence[str]) -> dict[int, int]:
-        """Return the category of each class of a model; DatasetError if no class has one."""
+        """
+        Return the category of each class of a model; DatasetError if no class has one.
+
+        Warns of annotated categories that the model does not know: their objects can only be
+        missed.
+        """
         if not self.has_classes:
             return dict.fromkeys(range(1, len(class_names) + 1), _OBJECT.id)
         names = {category.id: category.name for category in self.dataset.categories}
@@ -56,6 +63,13 @@ class Annotations:
                 f"none of the model's classes ({_few(class_names)}) is among the data set's "
                 f'({_few(list(names.values()))}): use a model of this data set, or score without '
                 'classes (--class-agnostic)'
+            )
+        annotated = {track.category_id for track in self.dataset.tracks}
+        if unknown := [names[key] for key in sorted(annotated - set(matched.values()))]:
+            _LOGGER.warning(
+                'the model has no class for %d of the %d annotated categories (%s): their objects '
+                'count as missed. Use a model of this data set, or score without classes '
+                '(--class-agnostic)', len(unknown), len(annotated), _few(unknown),
             )
         return matched
 
