@@ -43,7 +43,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
 from stmask_ros.families.stmask.tracks import TrackerConfig
-from stmask_ros.images import compressed_picture
+from stmask_ros.images import SeenSize, compressed_picture
 from stmask_ros.masks import RegionMask
 from stmask_ros.memory import keep_freed_memory
 from stmask_ros.models.checkpoint import load_model
@@ -179,7 +179,7 @@ def measure(case: Case, segmenter: FreeSegmenter, options: argparse.Namespace) -
         node.destroy_node()
         rclpy.try_shutdown()
     of_images = total - idle * options.seconds
-    return Cost(of_images / answered, *_parts(case, segmenter.input_size), idle, answered)
+    return Cost(of_images / answered, *_parts(case, segmenter.scaled_size), idle, answered)
 
 
 @contextmanager
@@ -235,14 +235,14 @@ def _processor_time(segmenter: FreeSegmenter, seconds: float) -> tuple[float, in
     return 1e3 * (time.process_time() - time_before), segmenter.answered - before
 
 
-def _parts(case: Case, enough: tuple[int, int]) -> tuple[float, float]:
+def _parts(case: Case, seen_size: SeenSize) -> tuple[float, float]:
     """Return the processor time of reading a message, and of decoding it [ms]."""
     image = message(case.width, case.height, case.transport)
     written = serialize_message(image)
     reading = _cost_of(lambda: deserialize_message(written, type(image)))
     if case.transport == 'raw':
         return reading, 0.0
-    return reading, _cost_of(lambda: compressed_picture(image, enough))
+    return reading, _cost_of(lambda: compressed_picture(image, seen_size))
 
 
 def _cost_of(call: Callable[[], object]) -> float:

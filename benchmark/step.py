@@ -30,8 +30,9 @@ import torch
 import torchvision
 
 from benchmark.step_baseline import plain_segmenter
+from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.preprocess import Image
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
+from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.memory import keep_freed_memory
 from stmask_ros.models.checkpoint import Model, load_model
 from stmask_ros.tracking.segmenter import Precision, VideoSegmenter
@@ -100,7 +101,7 @@ class StepBenchmark:
             lambda: ours.step([image], [state]), lambda: plain.step([image], [state])
         )
         fast, slow = (statistics.median(side) for side in times)
-        return [{'tracks': len(state.tracks), 'step_ms': fast, 'plain_ms': slow,
+        return [{'tracks': len(state.memory.tracks), 'step_ms': fast, 'plain_ms': slow,
                  'ratio': slow / fast, 'best_ratio': min(times[1]) / min(times[0]),
                  **self._speed(fast)}]
 
@@ -142,9 +143,13 @@ class StepBenchmark:
         """Return a state with so many tracks, boxes spread over the image."""
         finder = self._segmenter(TrackerConfig(score_threshold=0.0))
         _, (state,) = finder.step([picture(640, 360)], [finder.initial_state()])
-        rows = torch.arange(count, device=self.device) % len(state.tracks)
-        tracks = replace(state.tracks.rows(rows), ids=torch.arange(count, device=self.device) + 1)
-        return replace(state, tracks=tracks, next_id=count + 1)
+        rows = torch.arange(count, device=self.device) % len(state.memory.tracks)
+        tracks = replace(
+            state.memory.tracks.rows(rows), ids=torch.arange(count, device=self.device) + 1
+        )
+        return replace(
+            state, memory=replace(state.memory, tracks=tracks), next_id=count + 1
+        )
 
     def _median(self, images: list[Image], states: list[StreamState]) -> float:
         (times,) = self._alternate(lambda: self.segmenter.step(images, states))

@@ -13,6 +13,7 @@ from torchvision.ops import deform_conv2d
 from stmask_ros.families.stmask import calibration
 from stmask_ros.families.stmask.heads import InstanceOutput
 from stmask_ros.families.stmask.network import Predictions, STMask
+from stmask_ros.families.stmask.stepper import STMaskStepper
 from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.layers import deformable
 from stmask_ros.models.checkpoint import Model
@@ -66,8 +67,9 @@ def _torchvision_of_levels(
 
 def plain_segmenter(model: Model, device: torch.device, tracker: TrackerConfig) -> VideoSegmenter:
     """Return a segmenter that steps the plain network with the model's weights, in float32."""
-    segmenter = VideoSegmenter(model, device, tracker, in_batches=False)
     network = PlainNetwork(model.network.config)
     network.load_state_dict(model.network.state_dict())
-    segmenter.network = network.eval().requires_grad_(False).to(device)
+    network.eval().requires_grad_(False).to(device)
+    segmenter = VideoSegmenter(model, device, tracker, in_batches=False)
+    segmenter.stepper = STMaskStepper(network, device, in_batches=False)
     return segmenter

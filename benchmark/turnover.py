@@ -19,11 +19,12 @@ import numpy as np
 import psutil
 import torch
 
+from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.association import associate
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.detection import Detections
 from stmask_ros.families.stmask.masks import assemble
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.families.stmask.tracks import StreamMemory, TrackerConfig, TrackTable
 
 OBJECTS = 12
 LIFETIME = 24
@@ -39,7 +40,7 @@ class Turnover:
         )
         self.tracker = tracker
         self.state = StreamState(
-            1, 0, 1, TrackTable.empty(config, torch.device('cpu')), None
+            1, 0, 1, StreamMemory(TrackTable.empty(config, torch.device('cpu')), None)
         )
         self.generator = torch.Generator().manual_seed(0)
         self.prototypes = torch.rand(24, 32, 8, generator=self.generator)
@@ -52,14 +53,14 @@ class Turnover:
         detections = self._seen()
         masks = assemble(self.prototypes, detections.coefficients, detections.boxes)
         before = self.state
-        shown, remembered = associate(
-            before.tracks.aged(), detections, masks, before.next_id, before.sequence + 1,
+        current, remembered = associate(
+            before.memory.tracks.aged(), detections, masks, before.next_id, before.sequence + 1,
             self.tracker,
         )
-        born = len(shown) - len(before.tracks)
+        born = len(current) - len(before.memory.tracks)
         self.state = replace(
             before, sequence=before.sequence + 1, next_id=before.next_id + born,
-            tracks=remembered.kept(self.tracker),
+            memory=StreamMemory(remembered.kept(self.tracker), None),
         )
         self.remaining -= 1
         over = self.remaining == 0
@@ -108,7 +109,7 @@ def _measure(turnover: Turnover, steps: int) -> dict[str, float]:
         turnover.step()
         seconds[step] = time.process_time() - start
         bytes_used[step] = process.memory_info().rss
-        tracks[step] = len(turnover.state.tracks)
+        tracks[step] = len(turnover.state.memory.tracks)
     settled = slice(steps // 10, None)
     thousands = np.arange(steps)[settled] / 1000
     return {

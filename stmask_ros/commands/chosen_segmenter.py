@@ -7,15 +7,15 @@ import logging
 
 import torch
 
-from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.families.family import TrackerSettings
 from stmask_ros.tracking.segmenter import VideoSegmenter, load_segmenter
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def tracker_config(options: argparse.Namespace) -> TrackerConfig:
-    """Return the tracker's rules; ValueError for a value out of range."""
-    return TrackerConfig(
+def tracker_settings(options: argparse.Namespace) -> TrackerSettings:
+    """Return what the options set of the tracker."""
+    return TrackerSettings(
         score_threshold=options.score_threshold,
         birth_threshold=options.birth_threshold,
         nms_threshold=options.nms_threshold,
@@ -37,7 +37,7 @@ def load_chosen_segmenter(options: argparse.Namespace, device_index: int = 0) ->
     if device in ('auto', 'cuda') and torch.cuda.device_count() > 1:
         device = f'cuda:{device_index % torch.cuda.device_count()}'
     segmenter = load_segmenter(
-        options.model, device, tracker_config(options), options.precision
+        options.model, device, tracker_settings(options), options.precision
     )
     if segmenter.freshly_initialised:
         _LOGGER.warning(

@@ -13,8 +13,8 @@ import yaml
 from stmask_ros.commands.common_options import add_overwrite
 
 if TYPE_CHECKING:
+    from stmask_ros.families.family import AnyFamily, OfficialCheckpoint
     from stmask_ros.models.checkpoint import ModelDescription
-    from stmask_ros.models.official import OfficialCheckpoint
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -67,25 +67,28 @@ def _register_convert(commands: SubParsers, text: str) -> None:
 def run_list(_options: argparse.Namespace) -> int:
     """Write the table of the official checkpoints; return 0."""
     # Imported here, as below, so that help does not wait for PyTorch.
-    from stmask_ros.models.official import OFFICIAL, PAGE
+    from stmask_ros.families.all import FAMILIES
 
-    lines = [f'{"configuration and file (.pth)":<36}   AP   AP*  download']
-    lines += [_line(checkpoint) for checkpoint in OFFICIAL]
-    sys.stdout.write('\n'.join(lines) + f"""
+    lines = [line for family in FAMILIES for line in _table(family)]
+    sys.stdout.write('\n'.join(lines) + """
+Mask AP on the validation videos of the data set (YouTube-VIS 2019 where nothing else is said), as
+published there and not measured again here. "Within classes": if only boxes of one class suppress
+each other; in the first column, as this package does by default.
 
-Mask AP on the validation videos of the data set (YouTube-VIS 2019 where the name tells none), as
-published on {PAGE} and not measured again here.
-AP: classes suppress each other, as this package does by default. AP*: within each class only.
-The authors' page gives both _ali checkpoints one link; `convert` tells which one you have got.
-
-Download one with a browser, then: stmask weights convert STMask_plus_base_ada.pth
+Download one with a browser, then: stmask weights convert FILE.pth
 """)
     return 0
 
 
+def _table(family: AnyFamily) -> list[str]:
+    title = f'{family.name}, published on {family.page}'
+    heading = f'{"file (.pth)":<36}   AP  {"":<19}  download'
+    return [title, heading, *map(_line, family.official), '']
+
+
 def _line(checkpoint: OfficialCheckpoint) -> str:
     ap = '-' if checkpoint.ap is None else f'{checkpoint.ap:.1f}'
-    return f'{checkpoint.name:<36} {ap:>4}  {checkpoint.ap_per_class:>4.1f}  {checkpoint.link}'
+    return f'{checkpoint.name:<36} {ap:>4}  {checkpoint.remark:<19}  {checkpoint.link}'
 
 
 def run_convert(options: argparse.Namespace) -> int:

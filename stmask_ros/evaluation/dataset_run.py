@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from rich.progress import (
@@ -57,11 +58,12 @@ class Worker:
 def segmenter_fingerprint(segmenter: VideoSegmenter) -> Fingerprint:
     """Return what the results of a segmenter depend on, beside the frames."""
     device = segmenter.device.type
+    tracker: Any = segmenter.tracker
     threads = {'torch_threads': torch.get_num_threads()} if device == 'cpu' else {}
     return {
         'model': model_fingerprint(segmenter.model_description, segmenter.model_sha256),
         'device': device, 'precision': segmenter.precision, **threads,
-        'tracker': asdict(segmenter.tracker),
+        'tracker': asdict(tracker),
         'versions': versions(),
     }
 

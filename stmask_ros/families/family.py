@@ -81,6 +81,11 @@ class TrackerOptions(Protocol):
     """The options of a family's tracker: a frozen dataclass that checks its values."""
 
     @property
+    def score_threshold(self) -> float:
+        """Lowest score shown [0, 1]."""
+        ...
+
+    @property
     def confirm_hits(self) -> int:
         """Detections that make a track CONFIRMED."""
         ...
@@ -380,8 +385,8 @@ class Family(Protocol[Configuration, Network, Tracker, Memory]):
         """
         Return which configuration tensors, as renamed() returns them, belong to.
 
-        configuration: its name, if it is known. Raises UnrecognisedError if none fits, ModelError
-        if several do, listing them, or the name is unknown.
+        configuration: its name, if it is known. Raises UnrecognisedError if none fits or the
+        name is unknown, ModelError if several do, listing them.
         """
         ...
 

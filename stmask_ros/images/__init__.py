@@ -8,7 +8,14 @@ from stmask_ros.images.compressed import (
     compressed_size,
     compressed_to_bgr,
 )
-from stmask_ros.images.raw import ImageError, Picture, raw_has_colour, raw_picture, to_bgr
+from stmask_ros.images.raw import (
+    ImageError,
+    Picture,
+    SeenSize,
+    raw_has_colour,
+    raw_picture,
+    to_bgr,
+)
 
 
 def has_colour(message: Any, *, compressed: bool) -> bool:
@@ -17,6 +24,6 @@ def has_colour(message: Any, *, compressed: bool) -> bool:
 
 
 __all__ = [
-    'ImageError', 'Picture', 'compressed_picture', 'compressed_size', 'compressed_to_bgr',
-    'has_colour', 'raw_picture', 'to_bgr',
+    'ImageError', 'Picture', 'SeenSize', 'compressed_picture', 'compressed_size',
+    'compressed_to_bgr', 'has_colour', 'raw_picture', 'to_bgr',
 ]

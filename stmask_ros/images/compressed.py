@@ -22,6 +22,7 @@ from stmask_ros.images.raw import (
     ImageError,
     Picture,
     Pixels,
+    SeenSize,
     check_no_data,
     check_pixel_count,
     demosaic,
@@ -80,14 +81,15 @@ def compressed_to_bgr(message: CompressedImageMessage) -> Bgr:
 
 
 def compressed_picture(
-    message: CompressedImageMessage, enough: tuple[int, int] | None = None
+    message: CompressedImageMessage, seen_size: SeenSize | None = None
 ) -> Picture:
     """
     Return the picture of a sensor_msgs/CompressedImage, no finer than it is needed.
 
-    enough: height and width [pixel] that will do; None for all there is. A JPEG of at least twice
-    as many is decoded at a half, a quarter or an eighth of its size, which takes less time and
-    averages what a coarse look at all pixels would skip. See compressed_to_bgr. Raises ImageError.
+    seen_size: returns for the size of a whole picture, height and width [pixel], that at which it
+    will be looked at; None for all there is. A JPEG of at least twice that size is decoded at a
+    half, a quarter or an eighth of its own, which takes less time and averages what a coarse look
+    at all pixels would skip. See compressed_to_bgr. Raises ImageError.
     """
     mosaic = _mosaic_encoding(message.format)
     data = np.frombuffer(message.data, np.uint8)
@@ -95,9 +97,10 @@ def compressed_picture(
     if mosaic and file.is_grey:
         flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
         return Picture.whole(demosaic(_decode(data, flags), mosaic))
-    if file.kind in _JPEGS and enough is not None:
+    if file.kind in _JPEGS and seen_size is not None:
+        height, width = seen_size((file.height, file.width))
         for part, flag in _REDUCTIONS:
-            if file.height >= part * enough[0] and file.width >= part * enough[1]:
+            if file.height >= part * height and file.width >= part * width:
                 return Picture(_decode_colour(data, flag), (file.height, file.width))
     return Picture.whole(_decode_colour(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 Bgr = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[Any]
+# Of the whole picture's height and width [pixel], those at which it will be looked at.
+SeenSize: TypeAlias = Callable[[tuple[int, int]], tuple[int, int]]
 Reason = Literal['encoding', 'size', 'step', 'short data', 'compressed format', 'broken data']
 
 # OpenCV's names of pixels without a meaning, such as 32FC1.
@@ -130,7 +132,7 @@ _BT601 = np.array([
 ])
 
 
-def raw_picture(message: ImageMessage, _enough: tuple[int, int] | None = None) -> Picture:
+def raw_picture(message: ImageMessage, _seen_size: SeenSize | None = None) -> Picture:
     """Return the picture of a sensor_msgs/Image, always whole: see to_bgr. Raises ImageError."""
     return Picture.whole(to_bgr(message))
 

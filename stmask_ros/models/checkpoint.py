@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +13,18 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from stmask_ros.families.all import family_named
 from stmask_ros.families.errors import ModelError
-from stmask_ros.families.stmask.config import STMaskConfig
-from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.families.family import AnyFamily, TrackerSettings
 from stmask_ros.fingerprint import Fingerprint
 from stmask_ros.output_files import OutputError, whole_file
 from stmask_ros.resources import share_directory
 
 _NAMED = 3
+# What PyTorch's parallel modules put in front of names.
+_PARALLEL = 'module.'
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,11 @@ class ModelDescription:
     """
     A model file (model/*.yaml).
 
-    name: of the model. configuration: see STMaskConfig.named. options: fields of STMaskConfig
-    that differ. classes: names of class 1, 2, ... weights: .safetensors or .pth file, relative to
-    the YAML, or None for fresh ones. source: where the weights came from. sha256: of the file.
+    name: of the model. configuration: a name that its family knows. options: fields of the
+    configuration that differ. classes: names of class 1, 2, ... weights: .safetensors or .pth
+    file, relative to the YAML, or None for fresh ones. source: where the weights came from.
+    sha256: of the file.
+    family: of networks, see families/all.py. tracker: options of the family's tracker that differ.
     """
 
     name: str
@@ -43,12 +46,14 @@ class ModelDescription:
     options: Mapping[str, Any] = field(default_factory=dict)
     source: str = ''
     sha256: str = ''
+    family: str = 'stmask'
+    tracker: Mapping[str, Any] = field(default_factory=dict)
 
-    def config(self) -> STMaskConfig:
+    def config(self) -> Any:
         """Return the network's configuration; ModelError if it does not exist."""
         try:
-            return STMaskConfig.named(
-                self.configuration, **{'num_classes': len(self.classes)} | dict(self.options)
+            return family_named(self.family).configuration(
+                self.configuration, len(self.classes), self.options
             )
         except (TypeError, ValueError) as error:
             raise ModelError(f'model {self.name}: {error}') from error
@@ -63,8 +68,21 @@ class Model:
     """
 
     description: ModelDescription
-    network: STMask
+    network: nn.Module
     digest: str
+
+    @property
+    def family(self) -> AnyFamily:
+        """The family of its network."""
+        return family_named(self.description.family)
+
+    def tracker(self, settings: TrackerSettings | None = None) -> Any:
+        """
+        Return the options of its tracker; ValueError for a setting out of range.
+
+        The settings come before what the model's file says, and that before the defaults.
+        """
+        return self.family.tracker(settings or TrackerSettings(), self.description.tracker)
 
     @property
     def freshly_initialised(self) -> bool:
@@ -75,7 +93,8 @@ class Model:
 def model_fingerprint(description: ModelDescription, sha256: str) -> Fingerprint:
     """Return what tells a model from others; sha256: of its weights."""
     return {
-        'name': description.name, 'configuration': description.configuration,
+        'name': description.name, 'family': description.family,
+        'configuration': description.configuration,
         'options': dict(description.options), 'classes': list(description.classes),
         'sha256': sha256,
     }
@@ -117,22 +136,32 @@ def read_description(path: Path) -> ModelDescription:
 def load_model(model: str | Path, seed: int = 0) -> Model:
     """Return a model by name or path, on the CPU, ready for inference; or raise ModelError."""
     description = read_description(find_model(model))
-    network = STMask(description.config())
+    family = family_named(description.family)
+    _check_tracker(description)
+    network = family.build(description.config())
     if description.weights is None:
-        initialise(network, seed)
+        family.initialise(network, seed)
         digest = hashlib.sha256(f'fresh {seed}'.encode()).hexdigest()
     else:
         digest = _digest(description)
-        load_weights(network, read_weights(description.weights))
+        load_weights(network, family.renamed(read_weights(description.weights)))
     return Model(description, network.eval().requires_grad_(False), digest)
+
+
+def _check_tracker(description: ModelDescription) -> None:
+    try:
+        family_named(description.family).tracker(TrackerSettings(), description.tracker)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f'model {description.name}: tracker: {error}') from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """
-    Return the tensors of a .safetensors or .pth file, under the names this package uses.
+    Return the tensors of a .safetensors or .pth file under the names that it gives them.
 
-    A .pth is read without running any code in it. Keys that the released loader drops are
-    dropped. Raises ModelError for a missing, damaged or foreign file.
+    A .pth is read without running any code in it. It may hold the tensors themselves, or a
+    dictionary in which they are the state_dict or model. A `module.` in front of every name is
+    taken away. Raises ModelError for a missing, damaged or foreign file.
     """
     try:
         if path.suffix == '.safetensors':
@@ -148,11 +177,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f'{path} is not a checkpoint of plain tensors ({type(error).__name__}); '
             'nothing in it was run'
         ) from error
+    tensors = _innermost(tensors)
     if not isinstance(tensors, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
     ):
         raise ModelError(f'{path} holds something else than named tensors')
-    return {key: value for key, value in tensors.items() if not _is_dropped(key)}
+    if all(key.startswith(_PARALLEL) for key in tensors):
+        return {key.removeprefix(_PARALLEL): value for key, value in tensors.items()}
+    return dict(tensors)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -164,7 +196,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             raise OutputError(str(error)) from error
 
 
-def load_weights(network: STMask, tensors: Mapping[str, Tensor]) -> None:
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """
     Load all parameters and buffers, strictly.
 
@@ -216,12 +248,11 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _is_dropped(key: str) -> bool:
-    # Specification, section 12: left-overs of the COCO model in released checkpoints.
-    if key.startswith('backbone.layer') and not key.startswith('backbone.layers'):
-        return True
-    level = re.match(r'fpn\.downsample_layers\.(\d+)\.', key)
-    return level is not None and int(level[1]) >= 2
+def _innermost(content: Any) -> Any:
+    for name in ('state_dict', 'model'):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            return content[name]
+    return content
 
 
 def _class_names(classes: Any, path: Path) -> tuple[str, ...]:

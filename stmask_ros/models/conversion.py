@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import Tensor
 
+from stmask_ros.families.all import FAMILIES
 from stmask_ros.families.errors import ModelError
-from stmask_ros.families.stmask.layout import detect_configuration
-from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.family import AnyFamily, Recognised
 from stmask_ros.models.checkpoint import (
     ModelDescription,
     load_weights,
@@ -39,9 +40,9 @@ def convert(
 
     configuration: a name, or None to read it from the tensors. classes: the name of a list in
     model/, a file, or names with commas between; None to conclude them from the configuration,
-    their number, or the name of an official file. options: see STMaskConfig; those that the
-    tensors do not tell. overwrite: an earlier model of that name. The network is verified before
-    anything is written.
+    their number, or the name of an official file. options: of the configuration;
+    those that the tensors do not tell. overwrite: an earlier model of that name. The network is
+    verified before anything is written.
     Raises ModelError if the checkpoint is damaged or foreign, if its numbers are not finite, or
     if it leaves a choice open, listing the choices; OutputError if a file is in the way.
     """
@@ -50,19 +51,21 @@ def convert(
     if out.resolve() == checkpoint.resolve():
         raise ModelError(f'{out}: the checkpoint itself would be overwritten, give another name')
     _check_outputs(out, overwrite)
-    tensors = read_weights(checkpoint)
-    name, detected = detect_configuration(tensors, configuration)
-    detected |= dict(options or {})
+    saved = read_weights(checkpoint)
+    family, recognised = recognise(saved, configuration)
+    tensors = family.renamed(saved)
+    name = recognised.configuration
     description = ModelDescription(
-        name=out.stem, configuration=name, weights=out, options=detected,
+        name=out.stem, configuration=name, weights=out,
+        options={**recognised.options, **(options or {})},
         classes=_class_names(
-            classes or _official_classes(checkpoint, name), name, detected['num_classes']
+            classes or _official_classes(checkpoint, name), name, recognised.num_classes
         ),
-        source=f'{checkpoint.name}, sha256 {_sha256(checkpoint)}',
+        source=f'{checkpoint.name}, sha256 {_sha256(checkpoint)}', family=family.name,
     )
-    network = STMask(description.config()).eval()
+    network = family.build(description.config()).eval()
     load_weights(network, tensors)  # whatever does not fit, says so here
-    verify(network)
+    verify(family, network)
     plain = {
         key: value.float() if value.is_floating_point() else value
         for key, value in tensors.items()
@@ -72,6 +75,32 @@ def convert(
         save_tensors(weights, {key: value.contiguous().clone() for key, value in plain.items()})
         text.write_text(_text(description, _sha256(weights)), encoding='utf-8')
     return description
+
+
+def recognise(
+    tensors: Mapping[str, Tensor], configuration: str | None = None
+) -> tuple[AnyFamily, Recognised]:
+    """
+    Return the family and configuration of a checkpoint's tensors.
+
+    configuration: a name, if it is known. Raises ModelError if none fits, or several do.
+    """
+    answers = [_answer(family, tensors, configuration) for family in FAMILIES]
+    for family, answer in zip(FAMILIES, answers, strict=True):
+        if isinstance(answer, Recognised):
+            return family, answer
+    errors = [answer for answer in answers if isinstance(answer, ModelError)]
+    # That several fit says more than that another family's do not.
+    raise min(errors, key=lambda error: getattr(error, 'differences', -1))
+
+
+def _answer(
+    family: AnyFamily, tensors: Mapping[str, Tensor], configuration: str | None
+) -> Recognised | ModelError:
+    try:
+        return family.recognise(family.renamed(tensors), configuration)
+    except ModelError as error:
+        return error
 
 
 def _check_outputs(out: Path, overwrite: bool) -> None:
@@ -84,10 +113,10 @@ def _check_outputs(out: Path, overwrite: bool) -> None:
 
 def _text(description: ModelDescription, sha256: str) -> str:
     assert description.weights is not None
-    options = {k: v for k, v in description.options.items() if k != 'num_classes'}
     content = {
-        'name': description.name, 'configuration': description.configuration,
-        'options': options, 'classes': list(description.classes),
+        'name': description.name, 'family': description.family,
+        'configuration': description.configuration,
+        'options': dict(description.options), 'classes': list(description.classes),
         'weights': description.weights.name, 'source': description.source, 'sha256': sha256,
     }
     text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

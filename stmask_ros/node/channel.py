@@ -82,7 +82,7 @@ class Channel:
         self._stream = Stream(segmenter, self._next_epoch)
         convert = compressed_picture if self._compressed else raw_picture
         return CameraPipeline(
-            self._name, self._mailbox, convert, segmenter.input_size, self._stream, self._outputs,
+            self._name, self._mailbox, convert, segmenter.scaled_size, self._stream, self._outputs,
             self._health,
         )
 

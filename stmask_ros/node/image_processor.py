@@ -13,7 +13,7 @@ from typing import TypeAlias
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from stmask_ros.images import ImageError, Picture
+from stmask_ros.images import ImageError, Picture, SeenSize
 from stmask_ros.images.raw import Bgr
 from stmask_ros.node.health import HealthMonitor
 from stmask_ros.node.outputs import Outputs
@@ -26,8 +26,8 @@ from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.stream import DuplicateImageError, Stream, StreamInput, StreamOutput
 
 CameraMessage: TypeAlias = Image | CompressedImage
-# With the height and width [pixel] that will do, or None for all there is; raises ImageError.
-Convert: TypeAlias = Callable[[CameraMessage, tuple[int, int] | None], Picture]
+# With the size at which a picture is seen, or None for all there is; raises ImageError.
+Convert: TypeAlias = Callable[[CameraMessage, SeenSize | None], Picture]
 
 DEACTIVATED = 'deactivated'
 DUPLICATE = 'repeated stamp'
@@ -39,13 +39,13 @@ class CameraPipeline:
     What one camera's images pass through, from the mailbox to the topics.
 
     name: of the camera; '' for the only one. convert: turns a message into a picture, which may be
-    smaller than the image if it is at least network_size, height and width [pixel].
+    smaller than the image: see stmask_ros.images.compressed_picture for seen_size.
     """
 
     name: str
     mailbox: Mailbox[CameraMessage]
     convert: Convert
-    network_size: tuple[int, int]
+    seen_size: SeenSize
     stream: Stream
     outputs: Outputs
     health: HealthMonitor
@@ -76,7 +76,7 @@ class ImageProcessor:
             ))
         try:
             with self._timed('conversion', queued):
-                picture = self._camera.convert(queued.message, self._camera.network_size)
+                picture = self._camera.convert(queued.message, self._camera.seen_size)
             stage = 'segmentation failed'
             return self._camera.stream.admit(picture.pixels, stamp, max_gap, picture.size)
         except DuplicateImageError as error:

@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.families.family import TrackerSettings
 from stmask_ros.masks import MaskEncoding
 from stmask_ros.ros.parameter_rules import broken_rules, parameter
 
-_TRACKER = TrackerConfig()
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 
@@ -84,7 +83,7 @@ class Parameters:
         between=(0.0, 1e9),
     )
     score_threshold: float = parameter(
-        _TRACKER.score_threshold,
+        0.05,
         'Instances with a lower score are not reported [0..1].',
         between=(0.0, 1.0),
     )
@@ -99,24 +98,24 @@ class Parameters:
         between=(0.0, 1.0),
     )
     max_missed: int = parameter(
-        _TRACKER.max_missed,
+        10,
         'A track not detected in more frames in a row than this is given up [frames].',
         between=(0, 10_000),
     )
     confirm_hits: int = parameter(
-        _TRACKER.confirm_hits,
+        3,
         'A track is TENTATIVE until it was detected in this many frames [frames].',
         between=(1, 10_000),
     )
     capacity: int = parameter(
-        _TRACKER.capacity,
+        64,
         'Most tracks kept at a time [count].',
         read_only=True,
         between=(1, 4096),
     )
     retirement: Literal['missed', 'never'] = parameter(
-        _TRACKER.retirement,
-        "'missed' gives tracks up after max_missed; 'never' keeps all, as STMask does.",
+        'missed',
+        "'missed' gives tracks up after max_missed; 'never' keeps all, as published.",
         read_only=True,
         choices=('missed', 'never'),
     )
@@ -144,9 +143,9 @@ class Parameters:
             problems.append(f'cameras: a name comes twice in {", ".join(self.cameras)}')
         return problems
 
-    def tracker(self) -> TrackerConfig:
+    def tracker(self) -> TrackerSettings:
         """Return the part that the tracker reads."""
-        return TrackerConfig(
+        return TrackerSettings(
             score_threshold=self.score_threshold,
             birth_threshold=self.birth_threshold,
             nms_threshold=self.nms_threshold,

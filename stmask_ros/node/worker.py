@@ -112,7 +112,8 @@ class Worker:
     ) -> dict[int, StreamOutput | Exception]:
         begin = time.monotonic_ns()
         outcomes = process_together(
-            self._segmenter, list(inputs.values()), parameters.tracker()
+            self._segmenter, list(inputs.values()),
+            self._segmenter.tracker_options(parameters.tracker()),
         )
         end = time.monotonic_ns()
         for index in inputs:

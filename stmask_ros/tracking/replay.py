@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from stmask_ros.bags.files import IMAGE, BagMessage
-from stmask_ros.images import ImageError, Picture, compressed_picture, raw_picture
+from stmask_ros.images import (
+    ImageError,
+    Picture,
+    SeenSize,
+    compressed_picture,
+    raw_picture,
+)
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import DuplicateImageError, Stream
@@ -41,7 +47,7 @@ class Replay:
     def __init__(self, segmenter: VideoSegmenter, max_gap: float) -> None:
         """Start in epoch 1. max_gap: see stmask_ros.tracking.time_guard.judge()."""
         self._tracker = segmenter.tracker
-        self._enough = segmenter.input_size
+        self._scaled_size = segmenter.scaled_size
         self._max_gap = max_gap
         self._stream = Stream(segmenter, itertools.count(1).__next__)
 
@@ -55,7 +61,7 @@ class Replay:
         result: FrameResult | None = None
         reason = detail = ''
         try:
-            picture = picture_of(message, self._enough)
+            picture = picture_of(message, self._scaled_size)
             output = self._stream.process(
                 picture.pixels, stamp_of(message.content), tracker=self._tracker,
                 max_gap=self._max_gap, size=picture.size,
@@ -69,14 +75,14 @@ class Replay:
         return ReplayedImage(position, message, result, reason, detail, seconds)
 
 
-def picture_of(message: BagMessage, enough: tuple[int, int] | None = None) -> Picture:
+def picture_of(message: BagMessage, seen_size: SeenSize | None = None) -> Picture:
     """
     Return the picture of a raw or compressed image; ImageError if it holds none.
 
-    enough: height and width [pixel] that will do, see compressed_picture.
+    seen_size: see compressed_picture.
     """
     convert = raw_picture if message.type_name == IMAGE else compressed_picture
-    return convert(message.content, enough)
+    return convert(message.content, seen_size)
 
 
 def stamp_of(content: Any) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
+from stmask_ros.families.family import TrackerOptions
+from stmask_ros.families.state import StreamState
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.time_guard import Judgement, LastImage, Verdict, judge
@@ -77,7 +78,7 @@ class Stream:
         self._reset.set()
 
     def process(
-        self, image: npt.NDArray[np.uint8], stamp: int, *, tracker: TrackerConfig, max_gap: float,
+        self, image: npt.NDArray[np.uint8], stamp: int, *, tracker: TrackerOptions, max_gap: float,
         size: tuple[int, int] | None = None,
     ) -> StreamOutput:
         """
@@ -131,7 +132,7 @@ class Stream:
 
 
 def process_together(
-    segmenter: VideoSegmenter, inputs: Sequence[StreamInput], tracker: TrackerConfig
+    segmenter: VideoSegmenter, inputs: Sequence[StreamInput], tracker: TrackerOptions
 ) -> list[StreamOutput | Exception]:
     """
     Segment and track one image of each of several streams, in one step.

@@ -17,6 +17,7 @@ from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.preprocess import preprocess
 from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.families.stmask.training.initialisation import initialise_for_training
 from stmask_ros.families.stmask.training.losses import Losses
 from stmask_ros.families.stmask.training.step import TrainingStep, freeze_stages
 from stmask_ros.fingerprint import differences
@@ -30,7 +31,6 @@ from stmask_ros.training.checkpoints import (
 )
 from stmask_ros.training.config import TrainingConfig
 from stmask_ros.training.fingerprint import training_fingerprint
-from stmask_ros.training.initialisation import initialise_for_training
 from stmask_ros.training.loader import Example, PairDataset, PairSampler, build_loader
 from stmask_ros.training.pairs import PairSource
 from stmask_ros.training.progress import Progress

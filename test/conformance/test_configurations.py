@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from stmask_ros.families.stmask.layout import detect_configuration
+from stmask_ros.families.stmask.recognition import recognise
 from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.models.conversion import convert
 from stmask_ros.tracking.segmenter import VideoSegmenter, load_segmenter
@@ -30,7 +30,7 @@ def steps_three_frames(segmenter: VideoSegmenter, reference: Any) -> None:
         assert np.isfinite(result.boxes).all()
         assert max(mask.area for mask in result.masks) > 100
     assert set(results[0].track_ids) & set(results[2].track_ids)
-    assert int(state.tracks.classes.max()) <= len(segmenter.class_names)
+    assert int(state.memory.tracks.classes.max()) <= len(segmenter.class_names)
 
 
 @pytest.mark.slow
@@ -38,8 +38,8 @@ def steps_three_frames(segmenter: VideoSegmenter, reference: Any) -> None:
 def test_released_configuration(name: str, reference: Any) -> None:
     """Its keys tell which one it is, and it runs."""
     model = reference.model(name)
-    found, _ = detect_configuration(model.network.state_dict())
-    assert found == name.removesuffix('_OVIS').removesuffix('_YTVIS2021')
+    found = recognise(model.network.state_dict())
+    assert found.configuration == name.removesuffix('_OVIS').removesuffix('_YTVIS2021')
     threshold = 0.4 if 'base' in name or 'darknet' in name else 0.15
     tracker = TrackerConfig(score_threshold=threshold, retirement='never')
     steps_three_frames(VideoSegmenter(model, torch.device('cpu'), tracker), reference)

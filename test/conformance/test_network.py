@@ -13,6 +13,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.detection import Candidates, Detections, cross_class_nms, suppress
 from stmask_ros.families.stmask.heads import InstanceOutput
@@ -24,7 +25,7 @@ from stmask_ros.families.stmask.temporal_fusion import (
     fuse,
     pool_regions,
 )
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
+from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.layers.boxes import center_size, decode
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -212,7 +213,7 @@ def test_temporal_fusion(t: int, run: Run, golden: list[Golden]) -> None:
 def test_tracks(t: int, threshold: float, run: Run, reference: Any) -> None:
     """What is remembered after each frame."""
     g = _golden_at(reference, threshold)[t]
-    tracks = run.states[threshold][t].tracks
+    tracks = run.states[threshold][t].memory.tracks
     np.testing.assert_array_equal(tracks.missed.numpy(), g['trk.mem.tracked_mask'])
     np.testing.assert_array_equal(tracks.classes.numpy(), g['trk.mem.class'])
     close(tracks.scores, g['trk.mem.score'], 5e-5)
@@ -258,6 +259,6 @@ def test_every_manifest_is_a_network(reference: Any) -> None:
 @pytest.mark.parametrize('t', FRAMES[1:])
 def test_features_of_a_state_are_the_previous_frame(t: int, run: Run) -> None:
     """A state remembers the frame that it was made from, and nothing of the batch."""
-    features: TemporalFeatures | None = run.states[0.2][t].features
+    features: TemporalFeatures | None = run.states[0.2][t].memory.features
     assert features is not None
     torch.testing.assert_close(features.correlated, run.predictions[t].temporal.correlated)

@@ -32,7 +32,7 @@ from stmask_ros.families.stmask.masks import (
     region_mask,
     visible_part,
 )
-from stmask_ros.families.stmask.preprocess import Geometry
+from stmask_ros.families.stmask.preprocess import Extent
 from stmask_ros.families.stmask.temporal_fusion import TemporalNet, correlate, pool_regions
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 from stmask_ros.layers import boxes
@@ -183,9 +183,9 @@ def test_mask_assembly(operator: Load, reference: Any) -> None:
     np.testing.assert_allclose(masks.sum((1, 2)).numpy(), golden['soft_sum'], rtol=1e-5)
     np.testing.assert_array_equal((masks > 0.5).sum((1, 2)).numpy(), golden['pixel_count'])
     close(mask_iou(masks, masks.flip(0)), golden['mask_iou'], 1e-6)
-    geometry = Geometry.of(STMaskConfig())
+    extent = Extent.of(STMaskConfig())
     for soft, expected in zip(
-        visible_part(masks, geometry).numpy(), golden['up360x640_rle'], strict=True
+        visible_part(masks, extent).numpy(), golden['up360x640_rle'], strict=True
     ):
         wanted = coco_mask.decode({'size': [360, 640], 'counts': str(expected)}).astype(bool)
         assert np.count_nonzero(region_mask(soft, 360, 640).to_full(360, 640) != wanted) <= 1

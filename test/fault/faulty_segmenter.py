@@ -23,7 +23,7 @@ VARIABLE = 'FAULT'
 # Of each stage: module and name of the function that is replaced.
 STAGES = {
     'conversion': ('stmask_ros.images', 'raw_picture'),
-    'preprocessing': ('stmask_ros.families.stmask.preprocess', 'resized'),
+    'preprocessing': ('stmask_ros.families.stmask.preprocess', 'on_device'),
     'network': ('stmask_ros.families.stmask.network', 'STMask.forward'),
     'temporal fusion': ('stmask_ros.families.stmask.network', 'STMask.propagate'),
     'detection': ('stmask_ros.families.stmask.detection', 'suppress'),

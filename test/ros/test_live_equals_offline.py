@@ -22,7 +22,7 @@ from std_msgs.msg import Header
 from stmask_ros.bags.files import IMAGE, INSTANCES, read_bag
 from stmask_ros.bags.files import message_types as bag_types
 from stmask_ros.cli import build_parser, main
-from stmask_ros.commands.chosen_segmenter import tracker_config
+from stmask_ros.commands.chosen_segmenter import tracker_settings
 from stmask_ros.images import compressed_picture, compressed_to_bgr
 from stmask_ros.masks import decode
 from stmask_ros.msg import TrackedInstanceArray
@@ -159,7 +159,7 @@ def test_large_jpegs_are_seen_smaller_and_answered_in_their_own_pixels(
     state = segmenter.initial_state(1)
     library = []
     for frame, stamp in zip(clip.frames, clip.stamps, strict=True):
-        picture = compressed_picture(live_message(frame, stamp, '.jpg'), segmenter.input_size)
+        picture = compressed_picture(live_message(frame, stamp, '.jpg'), segmenter.scaled_size)
         assert picture.pixels.shape == (360, 640, 3)
         (result,), (state,) = segmenter.step(
             [picture.pixels], [state], [stamp], [picture.size])
@@ -199,7 +199,7 @@ def test_real_video_three_ways(
 
 def test_an_annotated_bag_says_by_default_what_the_node_says_by_default() -> None:
     options = build_parser().parse_args(['bag', 'annotate', 'bag', 'out'])
-    assert tracker_config(options) == Parameters().tracker()
+    assert tracker_settings(options) == Parameters().tracker()
     assert options.max_gap == Parameters().max_gap
 
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from small_models import noise, small_model
 
+from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.masks import region_mask, whole_masks
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
-from stmask_ros.tracking.captured import CapturingStep
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.layers.captured import CapturingStep
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import (
     ModelError,
@@ -76,9 +77,9 @@ def test_two_streams_in_padded_tables(config: str, tracker: dict[str, Any]) -> N
 
 def assert_same_tracks(alone: StreamState, together: StreamState) -> None:
     """Assert that a state remembers the same tracks, and none that is only padding."""
-    for field in fields(alone.tracks):
+    for field in fields(alone.memory.tracks):
         torch.testing.assert_close(
-            getattr(alone.tracks, field.name), getattr(together.tracks, field.name),
+            getattr(alone.memory.tracks, field.name), getattr(together.memory.tracks, field.name),
             rtol=1e-4, atol=1e-4, msg=field.name,
         )
 
@@ -89,7 +90,7 @@ def test_a_step_that_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFix
     model, tracker = small_model(), TrackerConfig()
     segmenter = VideoSegmenter(model, CPU, tracker, in_batches=True)
     recording = VideoSegmenter(model, CPU, tracker, in_batches=True)
-    recording._captured = CapturingStep(segmenter._compute)
+    recording.stepper.compute_batch = CapturingStep(segmenter.stepper.compute)
     state = other = segmenter.initial_state()
     for t in range(3):
         (expected,), (state,) = segmenter.step([noise(t)], [state])
@@ -132,9 +133,9 @@ def test_half_precision_reaches_the_network_only(config: str, precision: Precisi
     half = VideoSegmenter(model, CPU, tracker, in_batches=True, precision=precision)
     (_,), (state,) = half.step([noise(1)], [half.initial_state()])
     (_,), (state,) = half.step([noise(2)], [state])
-    assert state.features is not None
-    assert state.features.correlated.dtype == getattr(torch, precision)
-    assert state.tracks.boxes.dtype == state.tracks.masks.dtype == torch.float32
+    assert state.memory.features is not None
+    assert state.memory.features.correlated.dtype == getattr(torch, precision)
+    assert state.memory.tracks.boxes.dtype == state.memory.tracks.masks.dtype == torch.float32
     with torch.inference_mode():
         image = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
         expected, actual = full.network(image), half.network(image)

@@ -15,9 +15,10 @@ import yaml
 
 from stmask_ros.commands import weights as weights_command
 from stmask_ros.families.errors import ModelError
+from stmask_ros.families.family import Recognised
 from stmask_ros.families.stmask.config import STMaskConfig
-from stmask_ros.families.stmask.layout import detect_configuration
 from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.families.stmask.recognition import recognise
 from stmask_ros.models.checkpoint import load_model
 
 RELEASED = [name for name in STMaskConfig.names() if name.startswith('STMask')]
@@ -53,24 +54,24 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize('name', [*RELEASED, 'stmask_lite', 'paper_yolact_tf'])
 @pytest.mark.parametrize('classes', [40, 25])
 def test_configuration_is_read_from_shapes(name: str, classes: int) -> None:
-    found, options = detect_configuration(shapes_of(name, num_classes=classes))
-    assert (found, options) == (name, {'num_classes': classes})
+    found = recognise(shapes_of(name, num_classes=classes))
+    assert found == Recognised(name, classes, {})
 
 
 @pytest.mark.parametrize('kind', ['ada', 'ali'])
 def test_first_public_layout_is_read_from_shapes(kind: str) -> None:
     name = f'STMask_plus_resnet50_{kind}'
-    found, options = detect_configuration(shapes_of(name, calibration_layers='one'))
-    assert (found, options) == (name, {'num_classes': 40, 'calibration_layers': 'one'})
+    found = recognise(shapes_of(name, calibration_layers='one'))
+    assert found == Recognised(name, 40, {'calibration_layers': 'one'})
 
 
 def test_foreign_and_unfitting_tensors_are_told_apart() -> None:
     with pytest.raises(ModelError, match='no STMask checkpoint'):
-        detect_configuration({'weight': torch.zeros(3)})
+        recognise({'weight': torch.zeros(3)})
     with pytest.raises(ModelError, match='differ from STMask_base'):
-        detect_configuration(shapes_of('STMask_resnet50'), 'STMask_base')
+        recognise(shapes_of('STMask_resnet50'), 'STMask_base')
     with pytest.raises(ModelError, match='unknown configuration'):
-        detect_configuration(shapes_of('STMask_resnet50'), 'STMask_r50')
+        recognise(shapes_of('STMask_resnet50'), 'STMask_r50')
 
 
 def test_conversion_keeps_every_number(checkpoint: Path, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_what_lies_behind_the_end_of_a_jpeg_does_no_harm(behind):
 ])
 def test_every_kind_of_jpeg_is_read_and_its_half_is_not(data):
     assert np.abs(compressed_to_bgr(compressed(data)).astype(int) - RAMP).mean() < 4
-    assert compressed_picture(compressed(data), (10, 15)).pixels.shape == (10, 15, 3)
+    assert compressed_picture(compressed(data), lambda _: (10, 15)).pixels.shape == (10, 15, 3)
     start = data.index(b'\xff\xda', len(THUMBNAIL) if THUMBNAIL in data else 0)
     with pytest.raises(ImageError, match='cut off'):
         compressed_to_bgr(compressed(data[:start + 40] + b'\0' * 99))
@@ -201,7 +201,9 @@ def test_a_file_made_of_markers_costs_no_time():
 def test_a_jpeg_is_decoded_as_finely_as_is_needed(enough, shape, grey):
     smooth = cv2.resize(RAMP, (320, 181), interpolation=cv2.INTER_CUBIC)
     smooth = smooth[..., 1] if grey else smooth
-    picture = compressed_picture(compressed(encode('.jpg', smooth)), enough)
+    picture = compressed_picture(
+        compressed(encode('.jpg', smooth)), None if enough is None else lambda _: enough
+    )
     assert picture.size == (181, 320)
     assert picture.pixels.shape == (*shape, 3)
     # Where the last cells reach beyond the picture, a JPEG repeats its edge.
@@ -218,7 +220,7 @@ def test_a_jpeg_is_decoded_as_finely_as_is_needed(enough, shape, grey):
 def test_what_saves_nothing_or_is_a_mosaic_stays_whole(suffix, format_text):
     pixels = RAMP[..., 0].copy() if format_text.startswith('bayer') else RAMP
     sent = compressed(encode(suffix, pixels), format_text)
-    picture = compressed_picture(sent, (5, 5))
+    picture = compressed_picture(sent, lambda _: (5, 5))
     assert picture.size == (40, 60)
     np.testing.assert_array_equal(picture.pixels, compressed_to_bgr(sent))
 
@@ -228,7 +230,9 @@ def test_an_orientation_is_ignored_in_a_small_version_too():
     exif = PIL.Image.Exif()
     exif[274] = 6
     PIL.Image.fromarray(RAMP).save(file, 'JPEG', exif=exif)
-    assert compressed_picture(compressed(file.getvalue()), (20, 30)).pixels.shape == (20, 30, 3)
+    assert compressed_picture(
+        compressed(file.getvalue()), lambda _: (20, 30)
+    ).pixels.shape == (20, 30, 3)
 
 
 @pytest.mark.parametrize(('message', 'reason', 'text'), [

@@ -25,9 +25,9 @@ from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.frame_step import StepInput, StepOutput, compute
 from stmask_ros.families.stmask.inference import prepared_for_inference
 from stmask_ros.families.stmask.network import STMask
-from stmask_ros.families.stmask.preprocess import Geometry
+from stmask_ros.families.stmask.preprocess import Extent
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.families.stmask.tracks import StreamMemory, TrackerConfig, TrackTable
 from stmask_ros.layers import boxes, deformable
 
 CUDA = torch.device('cuda')
@@ -85,12 +85,12 @@ def computed_batch(network: STMask, streams: int, tracks: int, **tracker: Any) -
         for f in fields(TrackTable)
     ))
     features = TemporalFeatures.none(config, network.dtype, CUDA)
-    states = [StreamState(1, 3, 9, table, features)] * streams
+    memories = [StreamMemory(table, features)] * streams
     pixels = torch.empty(
         streams, config.input_height, config.input_width, 3, dtype=torch.uint8, device=CUDA
     )
-    inputs = StepInput.padded(pixels, states, [5] * streams, network)
-    arguments = (network, Geometry.of(config), inputs, TrackerConfig(**tracker))
+    inputs = StepInput.padded(pixels, memories, [9] * streams, [5] * streams, network)
+    arguments = (network, Extent.of(config), inputs, TrackerConfig(**tracker))
     compute(*arguments)  # makes the constants
     with OnTheDevice():
         return compute(*arguments)
@@ -114,8 +114,8 @@ def test_nothing_is_read_by_the_host_in_a_step(
         one = computed_batch(network, streams=1, tracks=33, **tracker)
     # 32 rows for 20 tracks, 64 for 33, and after them all that suppression could leave.
     found = {'per_class': 50}.get(tracker.get('nms', ''), 200)
-    assert many.report.shape == (14, 16, 32 + found)
-    assert one.report.shape == (14, 1, 64 + found)
+    assert many.host_values.shape == (14, 16, 32 + found)
+    assert one.host_values.shape == (14, 1, 64 + found)
     assert many.masks.shape == many.remembered.masks.shape
     assert many.masks.dtype == many.remembered.boxes.dtype == torch.float32
     assert many.features.correlated.dtype == dtype
@@ -124,11 +124,11 @@ def test_nothing_is_read_by_the_host_in_a_step(
 def test_a_frame_alone_reads_how_many_rows_it_has() -> None:
     """And so the test above would fail for it."""
     with without_values('STMask_resnet50', torch.float32) as network:
-        state = StreamState(1, 0, 1, TrackTable.empty(network.config, CUDA), None)
+        memory = StreamMemory(TrackTable.empty(network.config, CUDA), None)
         pixels = torch.empty(1, 360, 640, 3, dtype=torch.uint8, device=CUDA)
         with pytest.raises(DynamicOutputShapeException):
             compute(
-                network, Geometry.of(network.config), StepInput.alone(pixels, state, 1),
+                network, Extent.of(network.config), StepInput.alone(pixels, memory, 1, 1),
                 TrackerConfig(),
             )
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from small_models import noise, small_model, small_segmenter
 
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.families.state import StreamState
+from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 from stmask_ros.layers.boxes import center_size
 from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
 from stmask_ros.tracking.segmenter import InvalidImageError, VideoSegmenter
@@ -43,13 +44,14 @@ def assert_same(a: FrameResult, b: FrameResult) -> None:
 def test_a_step_leaves_its_state_as_it_was() -> None:
     segmenter = small_segmenter()
     _, state = run(segmenter, 2)
-    before = {f.name: getattr(state.tracks, f.name).clone() for f in fields(state.tracks)}
+    tracks = state.memory.tracks
+    before = {f.name: getattr(tracks, f.name).clone() for f in fields(tracks)}
     (first,), (after,) = segmenter.step([noise(9)], [state])
     (again,), _ = segmenter.step([noise(9)], [state])
     assert_same(first, again)
     assert after.sequence == state.sequence + 1
     for name, value in before.items():
-        assert torch.equal(getattr(state.tracks, name), value), name
+        assert torch.equal(getattr(state.memory.tracks, name), value), name
 
 
 def test_a_batch_is_its_streams_side_by_side() -> None:
@@ -62,10 +64,9 @@ def test_a_batch_is_its_streams_side_by_side() -> None:
         (alone,), (expected,) = segmenter.step([image], [state])
         assert_same(result, alone)
         assert result.epoch == state.epoch
+        ours, theirs = next_state.memory.tracks, expected.memory.tracks
         for field in fields(TrackTable):
-            assert torch.equal(
-                getattr(next_state.tracks, field.name), getattr(expected.tracks, field.name)
-            ), field.name
+            assert torch.equal(getattr(ours, field.name), getattr(theirs, field.name)), field.name
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 500), (8000, 8000), (37, 53)])
@@ -140,7 +141,7 @@ def test_weights_that_are_no_numbers(part: str, value: float) -> None:
         parameter.fill_(value)
     segmenter = VideoSegmenter(model, torch.device('cpu'), TrackerConfig(capacity=8))
     results, state = run(segmenter, 4)
-    assert len(state.tracks) <= 8
+    assert len(state.memory.tracks) <= 8
     for result in results:
         assert np.isfinite(result.boxes).all()
         assert ((result.scores >= 0) & (result.scores <= 1)).all()
@@ -153,22 +154,23 @@ def test_weights_that_are_no_numbers(part: str, value: float) -> None:
 def test_a_thousand_frames_without_detections() -> None:
     segmenter = small_segmenter()
     _, state = run(segmenter, 1)
-    assert len(state.tracks)
+    assert len(state.memory.tracks)
     segmenter.tracker = TrackerConfig(score_threshold=1.0)
     for t in range(1000):
         (result,), (state,) = segmenter.step([noise(t % 4)], [state])
         assert len(result) == 0 or t <= 10
-    assert len(state.tracks) == 0
+    assert len(state.memory.tracks) == 0
     assert state.sequence == 1001
 
 
 def test_the_strongest_are_kept_when_there_are_more_than_fit() -> None:
     _, everything = run(small_segmenter(capacity=1000), 1)
     _, few = run(small_segmenter(capacity=5), 1)
-    assert len(everything.tracks) > 5
-    torch.testing.assert_close(few.tracks.scores, everything.tracks.scores.topk(5).values)
+    scores = everything.memory.tracks.scores
+    assert len(scores) > 5
+    torch.testing.assert_close(few.memory.tracks.scores, scores.topk(5).values)
     _, state = run(small_segmenter(capacity=5), 20)
-    assert len(state.tracks) <= 5
+    assert len(state.memory.tracks) <= 5
 
 
 def test_a_lost_track_coasts_ends_and_its_id_never_returns() -> None:
@@ -192,10 +194,10 @@ def test_a_lost_track_coasts_ends_and_its_id_never_returns() -> None:
 def test_a_weak_detection_continues_a_track_and_starts_none() -> None:
     segmenter = small_segmenter()
     _, state = run(segmenter, 1)
-    scores = state.tracks.scores
+    scores = state.memory.tracks.scores
     threshold = float(scores.median())
     _, strong = run(small_segmenter(birth_threshold=threshold), 1)
-    torch.testing.assert_close(strong.tracks.scores, scores[scores >= threshold])
+    torch.testing.assert_close(strong.memory.tracks.scores, scores[scores >= threshold])
     segmenter.tracker = TrackerConfig(birth_threshold=1.0)
     (result,), (after,) = segmenter.step([noise(0)], [state])
     assert after.next_id == state.next_id
@@ -205,7 +207,7 @@ def test_a_weak_detection_continues_a_track_and_starts_none() -> None:
 def test_everything_is_remembered_without_retirement() -> None:
     segmenter = small_segmenter(retirement='never', max_missed=2)
     _, state = run(segmenter, 6)
-    assert len(state.tracks) == state.next_id - 1
-    np.testing.assert_array_equal(state.tracks.ids, np.arange(1, state.next_id))
-    assert (state.tracks.missed > 2).any()
-    assert center_size(state.tracks.boxes).isfinite().all()
+    assert len(state.memory.tracks) == state.next_id - 1
+    np.testing.assert_array_equal(state.memory.tracks.ids, np.arange(1, state.next_id))
+    assert (state.memory.tracks.missed > 2).any()
+    assert center_size(state.memory.tracks.boxes).isfinite().all()

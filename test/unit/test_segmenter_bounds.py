@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from benchmark.turnover import Turnover
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig
+from stmask_ros.families.state import StreamState
+from stmask_ros.families.stmask.tracks import TrackerConfig
 
 STEPS = 4000
 
 
 def table_bytes(state: StreamState) -> int:
     """Return the memory that a state's tracks hold, storage included."""
-    tracks = state.tracks
+    tracks = state.memory.tracks
     return sum(getattr(tracks, f.name).untyped_storage().nbytes() for f in fields(tracks))
 
 
@@ -33,7 +34,7 @@ def test_turnover_leaves_memory_time_and_ids_in_order(capacity: int) -> None:
         times.append(time.process_time() - start)
         sizes.append(table_bytes(turnover.state))
         resident.append(process.memory_info().rss)
-        ids = turnover.state.tracks.ids
+        ids = turnover.state.memory.tracks.ids
         assert len(ids) <= capacity
         assert torch.equal(ids, ids.unique())
         assert turnover.state.next_id > int(ids.max())

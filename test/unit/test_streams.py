@@ -10,8 +10,8 @@ import pytest
 from small_models import noise, small_segmenter
 from test_segmenter import assert_same
 
+from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.preprocess import Image
-from stmask_ros.families.stmask.tracks import StreamState
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import (

@@ -19,11 +19,11 @@ from stmask_ros.evaluation.dataset_run import Worker
 from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.stmask.network import STMask, initialise
 from stmask_ros.families.stmask.preprocess import MEAN, STANDARD_DEVIATION
+from stmask_ros.families.stmask.training.initialisation import initialise_for_training
 from stmask_ros.models.checkpoint import load_model
 from stmask_ros.training.checkpoints import initialise_from
 from stmask_ros.training.config import SyntheticData, TrainingConfig
 from stmask_ros.training.frames import AnnotatedFrame
-from stmask_ros.training.initialisation import initialise_for_training
 from stmask_ros.training.pairs import Pair
 from stmask_ros.training.schedule import rate_factor
 from stmask_ros.training.trainer import Trainer

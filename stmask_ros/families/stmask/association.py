@@ -37,9 +37,9 @@ def similarity(
 
 
 class Association(NamedTuple):
-    """The tracks as this frame shows them, and as the next frame is to remember them."""
+    """The tracks as they are in this frame, and as the next frame is to remember them."""
 
-    shown: TrackTable
+    current: TrackTable
     remembered: TrackTable
 
 
@@ -67,18 +67,18 @@ def associate(
         new &= new.cumsum(-1) <= room
     ids = (next_id + new.cumsum(-1) - 1) * new
     found = TrackTable.born(detections, masks, ids, stamp)
-    shown = remembered = tracks
+    current = remembered = tracks
     if len(detections) and len(tracks):
-        by, hit = _strongest_choice(chosen, detections.valid, len(tracks))
-        seen = found.rows(by)
+        best, hit = _strongest_choice(chosen, detections.valid, len(tracks))
+        seen = found.rows(best)
         counted = _counted(tracks, hit, stamp)
-        shown = remembered = _renewed(counted, hit, seen)
+        current = remembered = _renewed(counted, hit, seen)
         if not fused:
             overlaps = mask_iou(seen.masks, tracks.masks) > AMBIGUOUS_OVERLAP
             clear = (overlaps & tracks.valid.unsqueeze(-2)).sum(-1) < 2
             remembered = _renewed(counted, hit & clear, seen)
     born = found.only(new)
-    return Association(shown.joined(born), remembered.joined(born))
+    return Association(current.joined(born), remembered.joined(born))
 
 
 def _strongest_choice(chosen: Tensor, valid: Tensor, tracks: int) -> tuple[Tensor, Tensor]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from stmask_ros.families.stmask.follow import follow
+from stmask_ros.families.stmask.host_tracks import packed
 from stmask_ros.families.stmask.network import STMask
-from stmask_ros.families.stmask.preprocess import Geometry, normalised
-from stmask_ros.families.stmask.report import packed
+from stmask_ros.families.stmask.preprocess import Extent, normalised
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
-from stmask_ros.families.stmask.tracks import StreamState, TrackerConfig, TrackTable
+from stmask_ros.families.stmask.tracks import StreamMemory, TrackerConfig, TrackTable
 
 FEWEST_ROWS = 16
 
@@ -35,29 +35,26 @@ class StepInput:
     stamp: int | Tensor
 
     @classmethod
-    def alone(cls, pixels: Tensor, state: StreamState, stamp: int) -> StepInput:
-        """Return one frame and its stream's state."""
-        return cls(pixels, state.features, state.tracks, state.next_id, stamp)
+    def alone(cls, pixels: Tensor, memory: StreamMemory, next_id: int, stamp: int) -> StepInput:
+        """Return one frame and its stream's memory."""
+        return cls(pixels, memory.features, memory.tracks, next_id, stamp)
 
     @classmethod
     def padded(
-        cls, pixels: Tensor, states: Sequence[StreamState], stamps: Sequence[int], network: STMask
+        cls, pixels: Tensor, memories: Sequence[StreamMemory], next_ids: Sequence[int],
+        stamps: Sequence[int], network: STMask,
     ) -> StepInput:
-        """Return copies of the states as a batch, their tables padded to a power of two rows."""
+        """Return copies of the memories as a batch, their tables padded to a power of two rows."""
         none = TemporalFeatures.none(network.config, network.dtype, pixels.device)
-        rows = padded_rows(max(len(state.tracks) for state in states))
-        numbers = torch.tensor([[s.next_id for s in states], stamps]).to(pixels.device)
-        next_ids, stamp_column = numbers.unsqueeze(-1)
+        rows = padded_rows(max(len(memory.tracks) for memory in memories))
+        numbers = torch.tensor([list(next_ids), list(stamps)]).to(pixels.device)
+        next_id_column, stamp_column = numbers.unsqueeze(-1)
         return cls(
             pixels,
-            TemporalFeatures.stacked([state.features or none for state in states]),
-            TrackTable.stacked([state.tracks for state in states], rows),
-            next_ids, stamp_column,
+            TemporalFeatures.stacked([memory.features or none for memory in memories]),
+            TrackTable.stacked([memory.tracks for memory in memories], rows),
+            next_id_column, stamp_column,
         )
-
-    def tensors(self) -> list[Tensor]:
-        """Return the tensors of a batch, always in one order."""
-        return _tensors(self)
 
 
 @dataclass(frozen=True)
@@ -65,20 +62,21 @@ class StepOutput:
     """
     Of one frame, or with a B in front of a batch.
 
-    report: see report.packed(). masks: soft, [N, H / 4, W / 4], of the rows of the report.
+    host_values: see host_tracks.packed(). masks: soft, [N, H / 4, W / 4], of the same tracks.
     remembered: for the next frame. features: [B, ...] of the frames.
     """
 
-    report: Tensor
+    host_values: Tensor
     masks: Tensor
     remembered: TrackTable
     features: TemporalFeatures
 
-    def frames(self, counts: Sequence[int]) -> list[tuple[TrackTable, TemporalFeatures]]:
-        """Return what each frame leaves to the next: its tracks, so many, and its features."""
+    def memories(self, counts: Sequence[int]) -> list[StreamMemory]:
+        """Return what each frame leaves to the next: so many tracks, and its features."""
         if self.remembered.ids.dim() == 1:
-            return [(self.remembered, self.features)]
-        return list(zip(self.remembered.frames(counts), self.features.frames(), strict=True))
+            return [StreamMemory(self.remembered, self.features)]
+        tracks = self.remembered.frames(counts)
+        return list(map(StreamMemory, tracks, self.features.frames()))
 
 
 def padded_rows(count: int) -> int:
@@ -87,22 +85,15 @@ def padded_rows(count: int) -> int:
 
 
 def compute(
-    network: STMask, geometry: Geometry, inputs: StepInput, tracker: TrackerConfig
+    network: STMask, extent: Extent, inputs: StepInput, tracker: TrackerConfig
 ) -> StepOutput:
     """Run the network and the tracker. Of a batch nothing is read by the host on the way."""
     now = network(normalised(inputs.pixels, network.config))
     alone = inputs.tracks.ids.dim() == 1
-    shown, remembered = follow(
+    current, remembered = follow(
         network, now, 0 if alone else slice(None), inputs.previous, inputs.tracks,
         inputs.next_id, inputs.stamp, tracker,
     )
     return StepOutput(
-        packed(shown, geometry, tracker), shown.masks, remembered.kept(tracker), now.temporal
+        packed(current, extent, tracker), current.masks, remembered.kept(tracker), now.temporal
     )
-
-
-def _tensors(value: object) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    assert is_dataclass(value), 'of a batch, everything is a tensor'
-    return [t for f in fields(value) for t in _tensors(getattr(value, f.name))]

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stmask_ros.families.stmask.preprocess import Geometry
+from stmask_ros.families.stmask.preprocess import Extent
 from stmask_ros.layers.boxes import to_cells
 from stmask_ros.layers.soft_masks import (
     BINARY_THRESHOLD,
@@ -59,7 +59,7 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
     return (intersection / union).masked_fill(union <= 0, 0)
 
 
-def visible_part(masks: Tensor, geometry: Geometry) -> Tensor:
+def visible_part(masks: Tensor, extent: Extent) -> Tensor:
     """Return the part [..., h, w] of soft masks [..., H, W] that shows the image, not padding."""
     height, width = masks.shape[-2:]
-    return masks[..., :int(geometry.height * height), :int(geometry.width * width)]
+    return masks[..., :int(extent.height * height), :int(extent.width * width)]

@@ -13,26 +13,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmask_ros.families.errors import InvalidImageError
-from stmask_ros.families.frames import Image, check_image
+from stmask_ros.families.frames import Geometry, Image, ScaledImage, check_image, padded_to
 from stmask_ros.families.stmask.config import STMaskConfig
 
-__all__ = ['Geometry', 'Image', 'InvalidImageError', 'check_image', 'preprocess']
+__all__ = ['Extent', 'Image', 'InvalidImageError', 'check_image', 'preprocess']
 
 STRIDE = 32
 # Of ImageNet, red, green, blue, for values 0 to 255.
 MEAN = (123.675, 116.28, 103.53)
 STANDARD_DEVIATION = (58.395, 57.12, 57.375)
 
+
 @dataclass(frozen=True)
-class Geometry:
+class Extent:
     """Which part of the padded network input an image fills, as fractions in (0, 1]."""
 
     width: float
     height: float
 
     @classmethod
-    def of(cls, config: STMaskConfig) -> Geometry:
-        """Return the geometry of a configuration's input."""
+    def of(cls, config: STMaskConfig) -> Extent:
+        """Return the extent of a configuration's input."""
         return cls(
             config.input_width / _padded(config.input_width),
             config.input_height / _padded(config.input_height),
@@ -53,13 +54,23 @@ def resized(images: Sequence[Image], config: STMaskConfig, device: torch.device)
     """Return uint8 BGR images of any sizes as uint8 [B, h, w, 3] of the configured size."""
     for image in images:
         check_image(image)
-    size = (config.input_width, config.input_height)
-    pixels = torch.from_numpy(
-        np.stack([cv2.resize(i, size, interpolation=cv2.INTER_LINEAR) for i in images])
-    )
+    return on_device([scaled(image, config).pixels for image in images], device)
+
+
+def scaled(image: Image, config: STMaskConfig) -> ScaledImage:
+    """Return an image, resized to the configured size without keeping its aspect ratio."""
+    size = (config.input_height, config.input_width)
+    pixels = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    geometry = Geometry(image.shape[:2], size, padded_to(size, STRIDE))
+    return ScaledImage(np.asarray(pixels, np.uint8), geometry)
+
+
+def on_device(pixels: Sequence[Image], device: torch.device) -> Tensor:
+    """Return images [h, w, 3] of one size as a batch uint8 [B, h, w, 3] on a device."""
+    batch = torch.from_numpy(np.stack(pixels))
     if device.type == 'cuda':
-        return pixels.pin_memory().to(device, non_blocking=True)
-    return pixels.to(device)
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
 
 
 def normalised(pixels: Tensor, config: STMaskConfig) -> Tensor:

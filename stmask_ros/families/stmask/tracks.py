@@ -1,4 +1,4 @@
-"""The state of a stream: its tracks and the previous frame's features. Values, never changed."""
+"""The memory of a stream: its tracks and the previous frame's features. Values, never changed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.detection import Detections, NmsMode
 from stmask_ros.families.stmask.preprocess import STRIDE
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
 from stmask_ros.layers.rows import Table
+
+# StreamState: for one more release.
+__all__ = ['StreamMemory', 'StreamState', 'TrackTable', 'TrackerConfig']
 
 
 @dataclass(frozen=True)
@@ -163,17 +167,9 @@ class TrackTable(Table):
 
 
 @dataclass(frozen=True)
-class StreamState:
-    """
-    All that a stream remembers between two steps. A reset is a new state with a higher epoch.
+class StreamMemory:
+    """What a stream remembers. features: of the previous frame; None before the first."""
 
-    sequence: frames processed in this epoch. next_id: of the next track in this epoch.
-    features: of the previous frame; None before the first.
-    """
-
-    epoch: int
-    sequence: int
-    next_id: int
     tracks: TrackTable
     features: TemporalFeatures | None
 

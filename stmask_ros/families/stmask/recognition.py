@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -9,36 +10,50 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmask_ros.families.errors import ModelError
+from stmask_ros.families.errors import ModelError, UnrecognisedError
+from stmask_ros.families.family import Recognised
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def detect_configuration(
-    tensors: Mapping[str, Tensor], name: str | None = None
-) -> tuple[str, dict[str, Any]]:
+def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors but for those that the released loader drops (section 12)."""
+    return {key: value for key, value in tensors.items() if not _is_dropped(key)}
+
+
+def recognise(tensors: Mapping[str, Tensor], configuration: str | None = None) -> Recognised:
     """
     Return the name of the tensors' configuration and the options that differ from it.
 
-    tensors: as read_weights returns them. name: the configuration, if it is known already.
-    Raises ModelError if none fits, or several do, listing them.
+    tensors: as renamed() returns them. configuration: its name, if it is known already.
+    Raises UnrecognisedError if none fits, ModelError if several do, listing them.
     """
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     options = _options(shapes)
-    names = [name] if name is not None else STMaskConfig.names()
-    wrong = {candidate: _differences(candidate, options, shapes) for candidate in names}
-    fitting = [candidate for candidate, count in wrong.items() if count == 0]
+    names = [configuration] if configuration is not None else STMaskConfig.names()
+    wrong = {name: _differences(name, options, shapes) for name in names}
+    fitting = [name for name, count in wrong.items() if count == 0]
     if not fitting:
-        closest = min(wrong, key=lambda candidate: wrong[candidate])
-        raise ModelError(
+        closest = min(wrong, key=lambda name: wrong[name])
+        raise UnrecognisedError(
             f'{len(shapes)} tensors, but no STMask checkpoint: {wrong[closest]} names or shapes '
-            f'differ from {closest}' + ('' if name else ', the closest configuration')
+            f'differ from {closest}' + ('' if configuration else ', the closest configuration'),
+            wrong[closest],
         )
     if len(fitting) > 1:
         raise ModelError(f'several configurations fit, choose one: {", ".join(fitting)}')
-    return fitting[0], options
+    num_classes = options.pop('num_classes')
+    return Recognised(fitting[0], num_classes, options)
+
+
+def _is_dropped(key: str) -> bool:
+    # Left-overs of the COCO model in released checkpoints.
+    if key.startswith('backbone.layer') and not key.startswith('backbone.layers'):
+        return True
+    level = re.match(r'fpn\.downsample_layers\.(\d+)\.', key)
+    return level is not None and int(level[1]) >= 2
 
 
 def _options(shapes: Shapes) -> dict[str, Any]:
@@ -60,7 +75,7 @@ def _differences(name: str, options: Mapping[str, Any], shapes: Shapes) -> int:
     try:
         config = STMaskConfig.named(name, **options)
     except ValueError as error:
-        raise ModelError(str(error)) from error
+        raise UnrecognisedError(str(error), len(shapes)) from error
     return len(set(_expected(config).items()) ^ set(shapes.items()))
 
 

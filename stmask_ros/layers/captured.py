@@ -5,29 +5,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, is_dataclass
+from typing import Generic, TypeVar
 
 import torch
+from torch import Tensor
 
-from stmask_ros.families.stmask.frame_step import StepInput, StepOutput
-from stmask_ros.families.stmask.tracks import TrackerConfig
+_Inputs = TypeVar('_Inputs')
+_Outputs = TypeVar('_Outputs')
+_Options = TypeVar('_Options')
 
-BatchStep = Callable[[StepInput, TrackerConfig], StepOutput]
 _WARM_UPS = 3
 _MOST_GRAPHS = 8
 _logger = logging.getLogger(__name__)
 
 
-def numerics(device: torch.device) -> AbstractContextManager[object]:
+def float32_convolutions(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which float32 convolutions are that, not TF32, and chosen by trial."""
     if device.type != 'cuda':
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
 
 
-class CapturedStep:
+def tensors_of(value: object) -> list[Tensor]:
+    """Return the tensors of a dataclass of tensors, or of such dataclasses, in one order."""
+    if isinstance(value, Tensor):
+        return [value]
+    assert is_dataclass(value), 'of a batch, everything is a tensor'
+    return [t for f in fields(value) for t in tensors_of(getattr(value, f.name))]
+
+
+class CapturedStep(Generic[_Inputs, _Outputs]):
     """One recording. What it returns is overwritten by the next call."""
 
-    def __init__(self, compute: Callable[[StepInput], StepOutput], example: StepInput) -> None:
+    def __init__(self, compute: Callable[[_Inputs], _Outputs], example: _Inputs) -> None:
         """Record the computation on inputs of the example's shapes."""
         self._inputs = example
         # Libraries choose their kernels and allocate on the first calls, which is not recorded.
@@ -41,34 +52,38 @@ class CapturedStep:
         with torch.cuda.graph(self._graph):
             self._output = compute(example)
 
-    def __call__(self, inputs: StepInput) -> StepOutput:
+    def __call__(self, inputs: _Inputs) -> _Outputs:
         """Replay it on other values."""
-        for mine, theirs in zip(self._inputs.tensors(), inputs.tensors(), strict=True):
+        for mine, theirs in zip(tensors_of(self._inputs), tensors_of(inputs), strict=True):
             mine.copy_(theirs, non_blocking=True)
         self._graph.replay()
         return self._output
 
 
-class CapturingStep:
-    """Computes batches by recordings, or as it is where recording fails."""
+class CapturingStep(Generic[_Inputs, _Options, _Outputs]):
+    """
+    Computes batches by recordings, or as it is where recording fails.
 
-    def __init__(self, compute: BatchStep) -> None:
+    Inputs are dataclasses of tensors, see tensors_of(); options compare by their values.
+    """
+
+    def __init__(self, compute: Callable[[_Inputs, _Options], _Outputs]) -> None:
         """Record nothing yet."""
         self._compute = compute
-        self._graphs: dict[object, CapturedStep] = {}
+        self._graphs: dict[object, CapturedStep[_Inputs, _Outputs]] = {}
         self._fails = False
 
-    def __call__(self, inputs: StepInput, tracker: TrackerConfig) -> StepOutput:
+    def __call__(self, inputs: _Inputs, options: _Options) -> _Outputs:
         """As compute(); what it returns is overwritten by the next call."""
         if self._fails:
-            return self._compute(inputs, tracker)
-        key = (tracker, *(tensor.shape for tensor in inputs.tensors()))
+            return self._compute(inputs, options)
+        key = (options, *(tensor.shape for tensor in tensors_of(inputs)))
         if key not in self._graphs:
             if len(self._graphs) == _MOST_GRAPHS:
                 self._graphs.clear()
             try:
                 self._graphs[key] = CapturedStep(
-                    lambda values: self._compute(values, tracker), inputs
+                    lambda values: self._compute(values, options), inputs
                 )
             except RuntimeError as error:
                 self._fails = True
@@ -76,5 +91,5 @@ class CapturingStep:
                     'the step cannot be recorded as a CUDA graph and runs without, slower: %s',
                     error,
                 )
-                return self._compute(inputs, tracker)
+                return self._compute(inputs, options)
         return self._graphs[key](inputs)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stmask_ros.families.stmask.masks import BINARY_THRESHOLD
-from stmask_ros.families.stmask.preprocess import Geometry
+from stmask_ros.families.stmask.preprocess import Extent
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 from stmask_ros.layers.boxes import center_size
 from stmask_ros.masks import BoolArray, Float32Array, Int64Array
@@ -17,34 +17,34 @@ from stmask_ros.masks import BoolArray, Float32Array, Int64Array
 _INTEGERS = ('ids', 'classes', 'ages', 'hits', 'missed', 'first_seen', 'last_detected')
 
 
-def packed(tracks: TrackTable, geometry: Geometry, config: TrackerConfig) -> Tensor:
+def packed(tracks: TrackTable, extent: Extent, config: TrackerConfig) -> Tensor:
     """
     Return what the host reads of tracks [N] or [B, N], as one int64 tensor [14, N] or [14, B, N].
 
     The fractions among it are the bits of doubles, which hold them exactly.
     """
     integers = [getattr(tracks, name) for name in _INTEGERS]
-    integers.append(_visible(tracks, geometry, config).long())
+    integers.append(_visible(tracks, extent, config).long())
     fractions = [tracks.scores, tracks.detection_scores, *tracks.boxes.unbind(-1)]
     bits = torch.stack(fractions).double().view(torch.int64)
     return torch.cat((torch.stack(integers), bits))
 
 
-def _visible(tracks: TrackTable, geometry: Geometry, config: TrackerConfig) -> Tensor:
+def _visible(tracks: TrackTable, extent: Extent, config: TrackerConfig) -> Tensor:
     # Strong, with a mask, and centered in the image (specification, 9 and 11).
     center = center_size(tracks.boxes)
     return (
         (tracks.scores > config.score_threshold)
         & ((tracks.masks > BINARY_THRESHOLD).sum((-2, -1)) > config.min_mask_area)
-        & (center[..., 0] <= geometry.width)
-        & (center[..., 1] <= geometry.height)
+        & (center[..., 0] <= extent.width)
+        & (center[..., 1] <= extent.height)
     )
 
 
 @dataclass(frozen=True)
-class Report:
+class HostTracks:
     """
-    N rows of one frame's tracks on the host.
+    The N tracks of one frame, on the host.
 
     visible: bool [N], to be shown unless it was missed for too long. The others as of TrackTable.
     """
@@ -62,13 +62,13 @@ class Report:
     boxes: Float32Array
 
     @classmethod
-    def read(cls, values: Tensor) -> list[Report]:
-        """Wait for what packed() returned; return the report of each frame."""
+    def read(cls, values: Tensor) -> list[HostTracks]:
+        """Wait for what packed() returned; return the tracks of each frame."""
         frames = values if values.dim() == 3 else values.unsqueeze(1)
         return [cls._of(frame) for frame in frames.cpu().numpy().swapaxes(0, 1)]
 
     @classmethod
-    def _of(cls, values: Int64Array) -> Report:
+    def _of(cls, values: Int64Array) -> HostTracks:
         integers, visible = values[:len(_INTEGERS)], values[len(_INTEGERS)] > 0
         fractions = values[len(_INTEGERS) + 1:].copy().view(np.float64).astype(np.float32)
         ids, classes, ages, hits, missed, first_seen, last_detected = integers
@@ -85,10 +85,10 @@ class Report:
         """Bool [N]: forgotten after this frame."""
         return self.gone(config) & (config.retirement != 'never')
 
-    def told(self, config: TrackerConfig) -> Int64Array:
-        """Return the rows that a result tells of."""
-        shown = self.visible & ~self.gone(config)
-        return np.flatnonzero((self.ids > 0) & (shown | self.ended(config)))
+    def shown(self, config: TrackerConfig) -> Int64Array:
+        """Return the rows that a result shows."""
+        visible = self.visible & ~self.gone(config)
+        return np.flatnonzero((self.ids > 0) & (visible | self.ended(config)))
 
     def remembered(self, config: TrackerConfig) -> int:
         """Return how many tracks there are after this frame."""
@@ -98,6 +98,6 @@ class Report:
         """Return how many tracks are new."""
         return int(np.count_nonzero((self.ids > 0) & (self.ages == 1)))
 
-    def rows(self, index: Int64Array) -> Report:
+    def rows(self, index: Int64Array) -> HostTracks:
         """Return the chosen rows."""
-        return Report(*(getattr(self, f.name)[index] for f in fields(self)))
+        return HostTracks(*(getattr(self, f.name)[index] for f in fields(self)))

@@ -1,0 +1,82 @@
+"""STMask (CVPR 2021) as a family, see stmask_ros/families/family.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stmask_ros.families.family import (
+    OfficialCheckpoint,
+    Precision,
+    Recognised,
+    TrackerSettings,
+)
+from stmask_ros.families.stmask import network as networks
+from stmask_ros.families.stmask import recognition, two_frames
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.inference import prepared_for_inference
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.stmask.official import OFFICIAL, PAGE
+from stmask_ros.families.stmask.stepper import STMaskStepper
+from stmask_ros.families.stmask.tracks import TrackerConfig
+from stmask_ros.families.stmask.training.family import STMaskTraining
+
+
+@dataclass(frozen=True)
+class STMaskFamily:
+    """STMask, of any configuration."""
+
+    name: str = 'stmask'
+    page: str = PAGE
+    official: Sequence[OfficialCheckpoint] = OFFICIAL
+    training: STMaskTraining = field(default_factory=STMaskTraining)
+
+    def configuration_names(self) -> Sequence[str]:
+        """See STMaskConfig.names."""
+        return STMaskConfig.names()
+
+    def configuration(
+        self, name: str, num_classes: int, options: Mapping[str, Any]
+    ) -> STMaskConfig:
+        """See STMaskConfig.named."""
+        return STMaskConfig.named(name, **{'num_classes': num_classes} | dict(options))
+
+    def build(self, configuration: STMaskConfig) -> STMask:
+        """Return the network of a configuration."""
+        return STMask(configuration)
+
+    def initialise(self, network: STMask, seed: int) -> None:
+        """Give the network fresh weights from a seed."""
+        networks.initialise(network, seed)
+
+    def outputs(self, network: STMask) -> Mapping[str, Tensor]:
+        """Return all that the network says of two frames."""
+        return two_frames.outputs(network)
+
+    def renamed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of a checkpoint without the left-overs of another model."""
+        return recognition.renamed(tensors)
+
+    def recognise(
+        self, tensors: Mapping[str, Tensor], configuration: str | None = None
+    ) -> Recognised:
+        """Return the configuration that tensors belong to."""
+        return recognition.recognise(tensors, configuration)
+
+    def tracker(self, settings: TrackerSettings, options: Mapping[str, Any]) -> TrackerConfig:
+        """Return the options of the tracker."""
+        return settings.over(TrackerConfig(), **options)
+
+    def stepper(
+        self, network: STMask, device: torch.device, precision: Precision, in_batches: bool
+    ) -> STMaskStepper:
+        """Return a prepared copy of the network, ready to step."""
+        prepared = prepared_for_inference(network, device, getattr(torch, precision))
+        return STMaskStepper(prepared, device, in_batches)
+
+
+STMASK = STMaskFamily()
