@@ -136,7 +136,8 @@ def run(scene: Scene, frames: Sequence[Rendered], trial: Trial, seed: int = 0) -
         if trial.faults is not None:
             depth = with_faults(depth, trial.faults, random)
         labels = label_map(instances, trial.sensor.erosion)
-        samples = view.sample(DepthImage(depth), labels, len(instances), trial.sensor.most_points)
+        samples = view.sample(
+            DepthImage(depth), instances, labels, trial.sensor.most_points)
         if trial.no_filter:
             lifter.reset()
         collected.add(frame, instances, labels, lifter.lift(instances, samples, frame.to_world))

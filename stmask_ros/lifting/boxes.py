@@ -15,7 +15,7 @@ Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 # Yaws are tried with so many points of each object, coarsely and then finely.
-_FITTED_POINTS = 150
+_FITTED_POINTS = 100
 _COARSE_TURNS = np.radians(np.arange(0, 90, 6))
 _FINE_TURNS = np.radians(np.arange(-5, 6, 1))
 # What is nearer to a side than this share of the box lies on it.

@@ -102,10 +102,11 @@ class Calibration:
         """
         z = points[:, 2]
         with np.errstate(all='ignore'):
-            rays = points[:, :2] / np.maximum(z, np.float32(_NEAREST))[:, None]
+            rays = points[:, :2] / z[:, None]
             pixels = self._pixels(rays)
-            inside = (pixels > -0.5) & (pixels < (self.width - 0.5, self.height - 0.5))
-            seen = (z > _NEAREST) & inside.all(axis=1)
+            x, y = pixels.T
+            seen = (z > _NEAREST) & (x > -0.5) & (x < self.width - 0.5)
+            seen &= (y > -0.5) & (y < self.height - 0.5)
         if any(self.distortion):
             # Far outside of what the polynomials were fitted to, they lead back into the image.
             corner = np.nanmax(np.abs(self._border), axis=0) * 1.05

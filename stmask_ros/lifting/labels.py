@@ -14,6 +14,7 @@ import numpy.typing as npt
 from stmask_ros.lifting.instances import InstanceFrame
 
 BoolArray = npt.NDArray[np.bool_]
+Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,20 @@ class LabelMap:
 
     labels: npt.NDArray[Any]
     core: BoolArray
+
+
+@dataclass(frozen=True)
+class InsidePixels:
+    """
+    Some pixels of each instance, ordered by instance.
+
+    pixels: int64 [M], row by row through the image. owners: int64 [M], index of the instance.
+    strides: int64 [N], of how many pixels of an instance one is here.
+    """
+
+    pixels: Int64Array
+    owners: Int64Array
+    strides: Int64Array
 
 
 def label_map(frame: InstanceFrame, erosion: int) -> LabelMap:
@@ -47,6 +62,21 @@ def _core(labels: npt.NDArray[Any], erosion: int) -> BoolArray:
     square = np.ones((2 * erosion + 1, 2 * erosion + 1), np.uint8)
     least = cv2.erode(labels, square)
     return np.asarray((least > 0) & (least == cv2.dilate(labels, square)))
+
+
+def inside_pixels(frame: InstanceFrame, labels: LabelMap, most: int) -> InsidePixels:
+    """Return the pixels of each instance; of one with more than `most`, every second or so."""
+    found, strides = [], []
+    for mask in frame.masks:
+        inside = np.flatnonzero(mask.pixels)
+        strides.append(max(1, -(-inside.size // most)))
+        rows, columns = np.divmod(inside[::strides[-1]], max(mask.width, 1))
+        found.append((rows + mask.y_offset) * frame.width + columns + mask.x_offset)
+    owners = np.repeat(np.arange(len(frame)), [pixels.size for pixels in found])
+    pixels = np.concatenate([np.zeros(0, np.int64), *found])
+    # Where masks overlap, a pixel belongs to one of them alone.
+    own = labels.labels.ravel().take(pixels) == owners + 1
+    return InsidePixels(pixels[own], owners[own], np.array(strides, np.int64))
 
 
 def grown_mask(frame: InstanceFrame, chosen: Sequence[int], margin: int) -> BoolArray:

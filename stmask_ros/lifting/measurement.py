@@ -16,6 +16,7 @@ from stmask_ros.lifting.views import Samples
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+Float32Array = npt.NDArray[np.float32]
 
 # One pixel is so wide at a distance of one metre [m] if nobody says it.
 _PIXEL = 1 / 500
@@ -39,7 +40,7 @@ class Sensor:
     discontinuity: float = 0.05
     least_points: int = 20
     least_share: float = 0.1
-    most_points: int = 4000
+    most_points: int = 2000
     farthest: float = 60.0
     depth_noise: float = 0.002
     pixel_noise: float = 1.0
@@ -81,15 +82,14 @@ def measure(
     points, owners = samples.points[own], samples.owners[own]
     used = np.bincount(owners, minlength=count)
     valid = np.bincount(samples.owners, minlength=count)
-    with np.errstate(all='ignore'):
-        shares = np.where(samples.looked_at < 0, np.nan, valid / np.maximum(samples.looked_at, 1))
+    shares = np.where(
+        samples.looked_at < 0, np.nan, valid / np.maximum(samples.looked_at, 1))
     enough = (used >= sensor.least_points) & ~(shares < sensor.least_share)
-    middles, extents = _middles(points, owners, count)
-    pixel = np.maximum(_means(samples.footprints[own], owners, count) * 2, middles[:, 2] * _PIXEL)
-    noise = _noise(middles, extents, pixel, sensor)
+    middles, extents, footprints = _moments(points, samples.footprints[own], owners, count)
+    noise = _noise(middles, extents, np.maximum(2 * footprints, middles[:, 2] * _PIXEL), sensor)
     in_output = to_output.apply(points)
     lateral = np.abs(to_output.rotation[:, :2]).sum(axis=1)
-    growth = _means(samples.footprints[own], owners, count)[:, None] * lateral
+    growth = footprints[:, None] * lateral
     aligned = aligned_boxes(in_output, owners, count, growth)
     box = turned_boxes(in_output, owners, aligned, growth, vertical)
     positions = np.asarray(to_output.apply(middles), np.float64)
@@ -106,19 +106,18 @@ def _own(samples: Samples, sensor: Sensor) -> BoolArray:
     return own & (depths <= sensor.farthest)
 
 
-def _middles(
-    points: npt.NDArray[np.float32], owners: Int64Array, count: int
-) -> tuple[Float64Array, Float64Array]:
-    """Return mean and standard deviation [N, 3] of the points of each object."""
-    means = [_means(points[:, axis], owners, count) for axis in range(3)]
-    squares = [_means(points[:, axis]**2, owners, count) for axis in range(3)]
-    middles = np.stack(means, axis=1)
-    return middles, np.sqrt(np.maximum(np.stack(squares, axis=1) - middles**2, 0))
-
-
-def _means(values: npt.NDArray[np.float32], owners: Int64Array, count: int) -> Float64Array:
-    sums = np.bincount(owners, weights=values, minlength=count)
-    return np.asarray(sums / np.maximum(np.bincount(owners, minlength=count), 1))
+def _moments(
+    points: Float32Array, footprints: Float32Array, owners: Int64Array, count: int
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return mean, standard deviation [N, 3] and mean footprint [N] of each object's points."""
+    moments = np.zeros((count, 7))
+    there, starts = np.unique(owners, return_index=True)
+    if len(there):
+        sums = np.concatenate([points, points**2, footprints[:, None]], axis=1, dtype=np.float64)
+        sizes = np.diff([*starts, len(owners)])
+        moments[there] = np.add.reduceat(sums, starts, axis=0) / sizes[:, None]
+    middles = moments[:, :3]
+    return middles, np.sqrt(np.maximum(moments[:, 3:6] - middles**2, 0)), moments[:, 6]
 
 
 def _noise(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -55,8 +56,11 @@ class Transform:
 
     def apply(self, points: FloatArray) -> FloatArray:
         """Return points [N, 3] of the source in the target's frame, in their own dtype."""
-        rotation = self.rotation.T.astype(points.dtype)
-        return points @ rotation + self.translation.astype(points.dtype)
+        if len(points) == 0:
+            return points
+        # A product of matrices so slim would keep the threads of numpy's library waiting.
+        matrix = np.column_stack([self.rotation, self.translation])
+        return np.asarray(cv2.transform(points[:, None], matrix)[:, 0])
 
     def inverse(self) -> Transform:
         """Return the way back."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from stmask_ros.lifting.camera import Calibration
 from stmask_ros.lifting.cloud import Cloud
 from stmask_ros.lifting.depth import DepthImage
-from stmask_ros.lifting.labels import LabelMap
+from stmask_ros.lifting.instances import InstanceFrame
+from stmask_ros.lifting.labels import LabelMap, inside_pixels
 from stmask_ros.lifting.transforms import Transform
 
 Float32Array = npt.NDArray[np.float32]
@@ -56,47 +57,52 @@ class RegisteredView:
     depth: Calibration
 
     @cached_property
-    def _map(self) -> npt.NDArray[np.int16] | None:
-        """Image column and row of each depth pixel; None if they are the same pixels."""
-        if self.image == self.depth:
-            return None
-        rays = self.depth.rays
-        ahead = np.column_stack([rays, np.ones(len(rays), np.float32)])
-        pixels, seen = self.image.project(ahead)
-        pixels[~seen] = -1
-        return np.rint(pixels).astype(np.int16).reshape(*self.depth.size, 2)
+    def _image_pixels(self) -> npt.NDArray[np.int16]:
+        """Image column and row of each depth pixel, [height, width, 2]; -1 outside."""
+        return _seen_pixels(self.depth, self.image)
 
-    def to_depth(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return uint8 or uint16 values of image pixels for each depth pixel, 0 outside."""
-        if self._map is None:
-            return picture
-        nothing = np.zeros(0, np.uint16)
-        return np.asarray(cv2.remap(picture, self._map, nothing, cv2.INTER_NEAREST, borderValue=0))
+    @cached_property
+    def _depth_pixels(self) -> npt.NDArray[np.int64]:
+        """Depth pixel of each image pixel, row by row; -1 outside."""
+        columns, rows = _seen_pixels(self.image, self.depth).reshape(-1, 2).T.astype(np.int64)
+        return np.where(columns < 0, -1, rows * self.depth.width + columns)
 
-    def sample(self, depth: DepthImage, labels: LabelMap, count: int, most: int) -> Samples:
-        """Return the points of `count` instances; at most about `most` for each."""
-        owners = self.to_depth(labels.labels).ravel()
-        pixels = np.flatnonzero(owners)
-        found = owners.take(pixels)
-        order = np.argsort(found, kind='stable')
-        pixels, found = pixels[order], found[order]
-        chosen = _thinned(found, count, most)
-        pixels, found = pixels[chosen], found[chosen].astype(np.int64) - 1
-        strides = np.sqrt(_strides(owners, count, most))
-        looked_at = np.bincount(found, minlength=count)
-        z = depth.metres(pixels)
+    def sample(
+        self, depth: DepthImage, frame: InstanceFrame, labels: LabelMap, most: int
+    ) -> Samples:
+        """Return the points of a frame's instances; at most about `most` for each."""
+        inside = inside_pixels(frame, labels, most)
+        pixels, owners, in_depth = inside.pixels, inside.owners, inside.pixels
+        if self.image != self.depth:
+            in_depth = self._depth_pixels.take(pixels)
+            covered = np.flatnonzero(in_depth >= 0)
+            pixels, owners, in_depth = pixels[covered], owners[covered], in_depth[covered]
+        looked_at = np.bincount(owners, minlength=len(frame))
+        z = depth.metres(in_depth)
         valid = np.flatnonzero(z > 0)
-        pixels, found, z = pixels[valid], found[valid], z[valid]
+        pixels, owners, in_depth, z = pixels[valid], owners[valid], in_depth[valid], z[valid]
         points = np.empty((len(z), 3), np.float32)
-        np.multiply(self.depth.rays.take(pixels, axis=0), z[:, None], out=points[:, :2])
+        np.multiply(self.depth.rays.take(in_depth, axis=0), z[:, None], out=points[:, :2])
         points[:, 2] = z
-        core = self.to_depth(labels.core.view(np.uint8)).ravel().take(pixels).astype(bool)
-        footprints = z * (0.5 / self.depth.fx * strides).astype(np.float32)[found]
-        return Samples(points, found, core, footprints, looked_at)
+        widths = (0.5 / self.image.fx * np.sqrt(inside.strides)).astype(np.float32)
+        return Samples(
+            points, owners, labels.core.ravel().take(pixels), z * widths[owners], looked_at)
 
     def covered(self, mask: BoolArray) -> BoolArray:
         """Return the depth pixels whose image pixels are in a mask [image height, width]."""
-        return self.to_depth(mask.view(np.uint8)).astype(bool)
+        if self.image == self.depth:
+            return mask
+        return np.asarray(cv2.remap(
+            mask.view(np.uint8), self._image_pixels, np.zeros(0, np.uint16), cv2.INTER_NEAREST,
+            borderValue=0), bool)
+
+
+def _seen_pixels(one: Calibration, other: Calibration) -> npt.NDArray[np.int16]:
+    """Return which pixel of another camera at the same place sees what each pixel of one does."""
+    ahead = np.column_stack([one.rays, np.ones(len(one.rays), np.float32)])
+    pixels, seen = other.project(ahead)
+    pixels[~seen] = -1
+    return np.rint(pixels).astype(np.int16).reshape(*one.size, 2)
 
 
 @dataclass(frozen=True)
@@ -111,12 +117,14 @@ class UnregisteredView:
     depth: Calibration
     transform: Transform
 
-    def sample(self, depth: DepthImage, labels: LabelMap, count: int, most: int) -> Samples:
-        """Return the points of `count` instances; at most about `most` for each."""
+    def sample(
+        self, depth: DepthImage, frame: InstanceFrame, labels: LabelMap, most: int
+    ) -> Samples:
+        """Return the points of a frame's instances; at most about `most` for each."""
         stride = max(1, int(np.ceil(np.sqrt(depth.pixels.size / _MOST_PROJECTED))))
         points, _ = self._points(depth, stride)
         footprint = 0.5 * stride / self.depth.fx
-        return _sample_points(points, self.image, labels, count, most, footprint)
+        return _sample_points(points, self.image, labels, len(frame), most, footprint)
 
     def covered(self, mask: BoolArray, depth: DepthImage) -> BoolArray:
         """Return the depth pixels whose points are seen in a mask [image height, width]."""
@@ -146,10 +154,10 @@ class CloudView:
     image: Calibration
     transform: Transform
 
-    def sample(self, cloud: Cloud, labels: LabelMap, count: int, most: int) -> Samples:
-        """Return the points of `count` instances; at most about `most` for each."""
+    def sample(self, cloud: Cloud, frame: InstanceFrame, labels: LabelMap, most: int) -> Samples:
+        """Return the points of a frame's instances; at most about `most` for each."""
         points = self.transform.apply(cloud.xyz)
-        return _sample_points(points, self.image, labels, count, most, 0.0)
+        return _sample_points(points, self.image, labels, len(frame), most, 0.0)
 
     def covered(self, mask: BoolArray, cloud: Cloud) -> BoolArray:
         """Return which points of a cloud are seen in a mask [image height, width]."""
@@ -175,10 +183,10 @@ def _sample_points(
 def _image_pixels(points: Float32Array, image: Calibration) -> tuple[Indices, Indices]:
     """Return which points are seen in the image, and at which pixel, row by row."""
     # Most points of a lidar are behind the camera or beside it.
-    with np.errstate(invalid='ignore'):
-        ahead = np.flatnonzero((points[:, 2] > 0) & np.isfinite(points[:, 0]))
-    pixels, seen = image.project(points[ahead])
-    columns, rows = np.rint(pixels[seen]).astype(np.intp).T
+    ahead = np.flatnonzero(points[:, 2] > 0)
+    pixels, in_view = image.project(points.take(ahead, axis=0))
+    seen = np.flatnonzero(in_view)
+    columns, rows = np.rint(pixels[seen]).astype(np.int64).T
     return ahead[seen], rows * image.width + columns
 
 
@@ -187,12 +195,6 @@ def _inside(points: Float32Array, image: Calibration, mask: BoolArray) -> BoolAr
     inside = np.zeros(len(points), bool)
     inside[where] = mask.ravel().take(pixels)
     return inside
-
-
-def _strides(labels: npt.NDArray[Any], count: int, most: int) -> npt.NDArray[np.int64]:
-    """Return of how many pixels of each instance one is taken."""
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    return np.asarray(np.maximum(1, -(-sizes // most)), np.int64)
 
 
 def _thinned(labels: npt.NDArray[Any], count: int, most: int) -> Indices:

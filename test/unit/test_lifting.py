@@ -97,7 +97,7 @@ def lift(
 ) -> LiftedFrame:
     view = RegisteredView(CAMERA, CAMERA)
     labels = label_map(frame, SENSOR.erosion)
-    samples = view.sample(DepthImage(depth), labels, len(frame), SENSOR.most_points)
+    samples = view.sample(DepthImage(depth), frame, labels, SENSOR.most_points)
     return lifter.lift(frame, samples, to_world)
 
 
@@ -208,7 +208,7 @@ def test_depth_of_another_resolution(width, height):
     depth = render(replace(scene, camera=other), 0.0).depth
     frame = frame_at(0, [1], [RegionMask.from_full(seen.ids == 1)])
     samples = RegisteredView(CAMERA, other).sample(
-        DepthImage(depth), label_map(frame, 2), 1, 4000)
+        DepthImage(depth), frame, label_map(frame, 2), 4000)
     position, size = sizes_and_middles(samples, frame, seen.to_world)
     exact = lift(world_lifter(), frame, seen.depth, seen.to_world)
     np.testing.assert_allclose(position, exact.positions[0], atol=0.02)
@@ -221,7 +221,7 @@ def test_cropped_depth_that_misses_part_of_the_image():
     crop = replace(CAMERA, width=100, height=90, cx=CAMERA.cx - 30, cy=CAMERA.cy - 20)
     depth = DepthImage(np.ascontiguousarray(seen.depth[20:110, 30:130]))
     frame = frame_at(0, [1], [RegionMask.from_full(seen.ids == 1)])
-    samples = RegisteredView(CAMERA, crop).sample(depth, label_map(frame, 2), 1, 4000)
+    samples = RegisteredView(CAMERA, crop).sample(depth, frame, label_map(frame, 2), 4000)
     _, size = sizes_and_middles(samples, frame, seen.to_world)
     np.testing.assert_allclose(size, [0.9, 0.6, 0.8], rtol=0.06)
     covered = RegisteredView(CAMERA, crop).covered(seen.ids == 1)
@@ -238,7 +238,7 @@ def test_unregistered_depth_of_a_camera_beside():
     view = UnregisteredView(CAMERA, other, to_image)
     frame = frame_at(0, [1], [RegionMask.from_full(seen.ids == 1)])
     position, size = sizes_and_middles(
-        view.sample(depth, label_map(frame, 2), 1, 4000), frame, seen.to_world)
+        view.sample(depth, frame, label_map(frame, 2), 4000), frame, seen.to_world)
     exact = lift(world_lifter(), frame, seen.depth, seen.to_world)
     np.testing.assert_allclose(position, exact.positions[0], atol=0.03)
     np.testing.assert_allclose(size, [0.9, 0.6, 0.8], rtol=0.07)
@@ -258,7 +258,7 @@ def test_a_cloud_of_a_lidar_that_sees_behind_the_object():
     cloud = Cloud(in_lidar, np.zeros((len(in_lidar), 12), np.uint8))
     view = CloudView(CAMERA, seen.to_world.inverse().after(high))
     frame = frame_at(0, [1], [RegionMask.from_full(seen.ids == 1)])
-    samples = view.sample(cloud, label_map(frame, 2), 1, 4000)
+    samples = view.sample(cloud, frame, label_map(frame, 2), 4000)
     lifted = world_lifter().lift(frame, samples, seen.to_world)
     assert lifted.measured[0]
     assert np.isnan(lifted.valid_shares[0])
