@@ -48,6 +48,7 @@ from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter
 from stmask_ros.views.overlay import draw_overlay
 
 _LOGGER = logging.getLogger(__name__)
+_OUTPUTS = ('instances', 'label_info', 'overlay', 'label_image', 'detections')
 _LABEL_INFO = 'stmask_ros/msg/LabelInfo'
 _FOREVER = QosTime(9223372036, 854775807)
 
@@ -95,13 +96,19 @@ class Annotator:
         """
         Prepare.
 
-        topic: of the images. name: of the node, before its topics. max_gap: see Replay.
+        topic: of the images. name: of the node, before its topics. max_gap: see Replay. What a
+        node of this name has said in the bag is replaced; BagError if the images are among it.
         """
         self.damage = ''
         self._bag = bag
         self._topic = topic
         self._segmenter = segmenter
         self._name = '/' + name.strip('/')
+        self._replaced = {f'{self._name}/{output}' for output in _OUTPUTS} & set(bag_topics(bag))
+        if topic in self._replaced:
+            raise BagError(
+                f'the images {topic} would be replaced by what is said of them: choose another '
+                '--name')
         self._replay = Replay(segmenter, max_gap)
         self._written = InstanceFormat(
             segmenter.model_name, segmenter.class_names, MaskEncoding.COCO_RLE
@@ -114,8 +121,11 @@ class Annotator:
 
         Raises BagError if the folder is there already or nothing can be read.
         """
-        self._warn_of_unknown_types()
-        offered = offered_qos(self._bag) | {f'{self._name}/label_info': [_latched()]}
+        self._warn_of_what_is_left_out()
+        kept = {
+            name: qos for name, qos in offered_qos(self._bag).items() if name not in self._replaced
+        }
+        offered = kept | {f'{self._name}/label_info': [_latched()]}
         count = 0
         with BagWriter(folder, offered) as writer, Progress(transient=True) as progress:
             task = progress.add_task(self._topic, total=None)
@@ -126,7 +136,11 @@ class Annotator:
                 progress.advance(task)
         return count
 
-    def _warn_of_unknown_types(self) -> None:
+    def _warn_of_what_is_left_out(self) -> None:
+        if self._replaced:
+            _LOGGER.warning(
+                'the bag has been annotated already: replaced are %s (--name keeps both apart)',
+                ', '.join(sorted(self._replaced)))
         known = message_types().types
         unknown = {name: kind for name, kind in bag_topics(self._bag).items() if kind not in known}
         unknown |= foreign_topics(self._bag)
@@ -136,12 +150,13 @@ class Annotator:
             ))
 
     def _copied(self, writer: BagWriter) -> Iterator[BagMessage]:
-        """Copy all messages, and yield the images among them."""
+        """Copy all messages but those that are replaced, and yield the images among them."""
         count = 0
         try:
             for message in read_bag(self._bag):
                 count += 1
-                writer.write_content(message)
+                if message.topic not in self._replaced:
+                    writer.write_content(message)
                 if message.topic == self._topic:
                     yield message
         except BagError as error:

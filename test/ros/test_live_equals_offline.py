@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,12 +15,12 @@ import pytest
 import torch
 from annotated_clip import TOPIC, Clip, crossing_shapes, davis_composite, write_bag
 from lifecycle_msgs.msg import Transition
-from rclpy.serialization import deserialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from segmenter_process import RELIABLE, SegmenterProcess
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from stmask_ros.bags.files import IMAGE, INSTANCES, read_bag
+from stmask_ros.bags.files import IMAGE, INSTANCES, BagMessage, BagWriter, read_bag
 from stmask_ros.bags.files import message_types as bag_types
 from stmask_ros.cli import build_parser, main
 from stmask_ros.commands.chosen_segmenter import tracker_settings
@@ -227,3 +228,33 @@ def test_annotated_bag(segmenter: VideoSegmenter, tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.content.data, frame.ravel())
         assert (pixels != frame).any()
     assert main(arguments) == 1  # it is there already, and stays as it is
+
+
+@pytest.mark.parametrize(('name', 'kept'), [('/segmenter', False), ('other/one', True)])
+def test_an_annotated_bag_is_annotated_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, kept: bool
+) -> None:
+    """The answers of a robot's segmenter are replaced, or stand beside the new ones."""
+    clip = crossing_shapes('shapes', COUNT, 1)
+    once, twice = tmp_path / 'once', tmp_path / 'twice'
+    with BagWriter(once) as writer:
+        for message in read_bag(write_bag(tmp_path / 'bag', clip)):
+            writer.write_content(message)
+            for old in ('overlay', 'label_image', 'front/overlay'):
+                topic = f'/segmenter/{old}'
+                writer.write_content(BagMessage(topic, IMAGE, message.time, message.content))
+            writer.write('/segmenter/instances', INSTANCES, message.time,
+                         serialize_message(TrackedInstanceArray(model='old')))
+    assert main(['bag', 'annotate', str(once), str(twice), '--model', str(MODEL),
+                 '--device', 'cpu', '--name', name]) == 0
+    counts = Counter(message.topic for message in read_bag(twice))
+    assert counts[TOPIC] == counts['/segmenter/front/overlay'] == COUNT
+    models = [m.content.model for m in read_bag(twice, '/segmenter/instances')]
+    assert len(models) == counts['/segmenter/overlay'] == COUNT
+    assert ('old' in models) is kept
+    assert counts['/segmenter/label_image'] == (COUNT if kept else 0)
+    assert counts['/other/one/instances'] == (COUNT if kept else 0)
+    assert ('annotated already' in caplog.text) is not kept
+    assert main(['bag', 'annotate', str(once), str(tmp_path / 'no'), '--model', str(MODEL),
+                 '--device', 'cpu', '--topic', '/segmenter/overlay']) == 1
+    assert 'choose another --name' in caplog.text
