@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 
 import cv2
@@ -17,10 +17,18 @@ from stmask_ros.names import natural_order
 from stmask_ros.sources.built_in_clip import BuiltInClip
 from stmask_ros.sources.source import Compressed, PictureFrame, SourceError, SourceOptions
 
+_LOGGER = logging.getLogger(__name__)
+
 SECOND = 1_000_000_000
 
 # Of sources that do not tell their own rate [frames a second].
 DEFAULT_RATE = 30.0
+
+# After as many frames that cannot be read, one behind the other, a video is at its end.
+_MOST_DAMAGED_IN_A_ROW = 100
+
+# Of the number of frames that a file states, which may be an estimate: with fewer it breaks off.
+_LEAST_SHARE = 0.9
 
 _FORMATS = {
     '.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png', '.tif': 'tiff', '.tiff': 'tiff',
@@ -125,20 +133,48 @@ class VideoSource:
         next(self.frames())
 
     def frames(self) -> Iterator[PictureFrame]:
-        """Play the file once; raises SourceError if not one frame can be read."""
+        """
+        Play the file once, at the times that it gives its frames.
+
+        A frame that is damaged is left out, and a warning counts them. Raises SourceError if not
+        one frame can be read.
+        """
         capture = cv2.VideoCapture(str(self._path))
         try:
-            rate = capture.get(cv2.CAP_PROP_FPS)
-            rate = rate if 0.1 <= rate <= 1000 else DEFAULT_RATE
-            for index in count():
-                if not capture.grab():
-                    break
-                yield PictureFrame(round(index / rate * SECOND), lambda: _retrieve(capture))
+            played, lost = yield from _play(capture)
+            stated = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         finally:
             capture.release()
-        if index == 0:
+        if not played:
             raise SourceError(
                 f'{self._path} is no video that OpenCV can read, nor a .mcap or .db3 bag')
+        if lost:
+            _LOGGER.warning('%s: left out %d damaged frames', self.name, lost)
+        if played + lost < _LEAST_SHARE * stated:
+            _LOGGER.warning(
+                '%s breaks off: it has %d frames, of which %d can be read', self.name, stated,
+                played)
+
+
+def _play(capture: cv2.VideoCapture) -> Generator[PictureFrame, None, tuple[int, int]]:
+    """Yield the frames of a file; return how many there were, and how many between them not."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    period = SECOND / (rate if 0.1 <= rate <= 1000 else DEFAULT_RATE)
+    played = lost = failures = 0
+    first = last = 0.0
+    while failures < _MOST_DAMAGED_IN_A_ROW:
+        if not capture.grab():
+            failures += 1
+            continue
+        time = capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6
+        if not played:
+            first = last = time
+        elif time <= last:  # the file gives no times
+            time = last + (1 + failures) * period
+        lost += failures if played else 0
+        played, failures, last = played + 1, 0, time
+        yield PictureFrame(round(time - first), lambda: _retrieve(capture))
+    return played, lost
 
 
 class DeviceSource:

@@ -1,6 +1,7 @@
 """Sources: what is played, in which order, at what time, and what a wrong one says."""
 
 import sqlite3
+import struct
 
 import cv2
 import numpy as np
@@ -102,6 +103,66 @@ def test_a_video_plays_at_its_rate_and_again(tmp_path):
         played = [(frame.offset_ns, int(frame.bgr().mean())) for frame in source.frames()]
         assert [offset for offset, _ in played] == [0, 5 * 10**7, 10**8]
         assert np.allclose([level for _, level in played], [0, 100, 200], atol=4)
+
+
+def write_video(path, code='MJPG', count=30):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 10, (32, 24))
+    noise = np.random.default_rng(4).integers(0, 20, (24, 32, 3), np.uint8)  # hard to compress
+    for index in range(count):
+        writer.write(picture(index * 8) + noise)
+    writer.release()
+    return path
+
+
+def damage(path, places):
+    """Overwrite frames of a Motion-JPEG video."""
+    data = bytearray(path.read_bytes())
+    starts = [i for i in range(len(data)) if data[i:i + 4] == b'00dc' and data[i + 8] == 0xff]
+    for place in places:
+        data[starts[place] + 8:starts[place + 1]] = bytes(starts[place + 1] - starts[place] - 8)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize('places', [[3], [11], [28], [3, 4, 5, 20], [0, 1], list(range(1, 29))])
+def test_a_damaged_frame_of_a_video_costs_itself(tmp_path, caplog, places):
+    path = write_video(tmp_path / 'clip.avi')
+    damage(path, places)
+    frames = list(open_source(str(path), SourceOptions()).frames())
+    left = [index for index in range(30) if index not in places]
+    assert [frame.offset_ns for frame in frames] == [(i - left[0]) * 10**8 for i in left]
+    lost = len([place for place in places if place > left[0]])
+    assert (f'left out {lost} damaged frames' in caplog.text) == (lost > 0)
+
+
+def test_a_video_that_breaks_off_says_so(tmp_path, caplog):
+    path = write_video(tmp_path / 'clip.avi')
+    data = path.read_bytes()
+    path.write_bytes(data[:len(data) // 2])
+    assert 0 < len(list(open_source(str(path), SourceOptions()).frames())) < 20
+    assert 'it has 30 frames' in caplog.text
+
+
+def with_durations(movie, durations):
+    """Return an MP4 whose frames are shown for so many ticks each: its box of times replaced."""
+    place = movie.index(b'stts') - 4
+    size = int.from_bytes(movie[place:place + 4], 'big')
+    entries = b''.join(struct.pack('>II', 1, ticks) for ticks in durations)
+    box = struct.pack('>I4sII', 16 + len(entries), b'stts', 0, len(durations)) + entries
+    movie = bytearray(movie[:place] + box + movie[place + size:])
+    for name in (b'moov', b'trak', b'mdia', b'minf', b'stbl'):
+        parent = movie.rindex(name, 0, place) - 4
+        old = int.from_bytes(movie[parent:parent + 4], 'big')
+        movie[parent:parent + 4] = struct.pack('>I', old + len(box) - size)
+    return bytes(movie).replace(b'edts', b'free')  # which tells the old duration
+
+
+def test_a_video_of_a_varying_rate_plays_at_its_own_times(tmp_path):
+    path = write_video(tmp_path / 'clip.mp4', 'mp4v', 4)
+    movie = path.read_bytes()
+    tick = int.from_bytes(movie[movie.index(b'stts') + 16:][:4], 'big')  # of a tenth of a second
+    path.write_bytes(with_durations(movie, [tick, 5 * tick, 2 * tick, tick]))
+    frames = list(open_source(str(path), SourceOptions()).frames())
+    assert [frame.offset_ns for frame in frames] == [0, 10**8, 6 * 10**8, 8 * 10**8]
 
 
 @pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
