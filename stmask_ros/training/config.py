@@ -14,6 +14,7 @@ import yaml
 from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.training.loss_inputs import LossConfig
+from stmask_ros.training.crops import CropConfig
 from stmask_ros.training.cutouts import MOST_IN_BACKGROUND
 from stmask_ros.training.synthetic import ClipConfig
 
@@ -55,6 +56,14 @@ class CocoData:
 
 
 @dataclass(frozen=True)
+class PictureData:
+    """Pictures in COCO's format, of which two crops make a pair; crops: how, see CropConfig."""
+
+    coco: CocoData
+    crops: CropConfig = field(default_factory=CropConfig)
+
+
+@dataclass(frozen=True)
 class SyntheticData:
     """
     Clips that are made while training.
@@ -78,7 +87,7 @@ class TrainingConfig:
     A training run; the defaults are the paper's.
 
     name: of the model. configuration, options: see STMaskConfig.named. classes: in order.
-    videos, synthetic, validation: the data. out: folder of checkpoints, logs and the model.
+    videos, synthetic, pictures, validation: the data. out: folder of checkpoints, logs, model.
     initial_weights: .safetensors or .pth, of which every tensor that fits is taken.
     gap: most frames between the two of a pair (the released code: 2). flip: at random.
     color_jitter: most that a pair's colors change, see `color_jittered`; the released code: 0.
@@ -101,6 +110,7 @@ class TrainingConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
     videos: tuple[VideoData, ...] = ()
     synthetic: tuple[SyntheticData, ...] = ()
+    pictures: tuple[PictureData, ...] = ()
     validation: VideoData | None = None
     initial_weights: Path | None = None
     gap: int = 5
@@ -129,8 +139,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Raise TrainingError for values that make no sense."""
-        if not self.videos and not self.synthetic:
-            raise TrainingError('nothing to train on: expected entries under videos or synthetic')
+        if not self.videos and not self.synthetic and not self.pictures:
+            raise TrainingError(
+                'nothing to train on: expected entries under videos, synthetic or pictures'
+            )
         for name in ('batch_size', 'iterations', 'gap'):
             if getattr(self, name) < 1:
                 raise TrainingError(f'{name}: expected 1 or more, got {getattr(self, name)}')

@@ -17,7 +17,7 @@ MAY_CHANGE = (
     'out', 'iterations', 'workers', 'log_every', 'checkpoint_every', 'validate_every',
     'validation', 'averaged_iterations',
 )
-_DATA = ('videos', 'synthetic', 'initial_weights')
+_DATA = ('videos', 'synthetic', 'pictures', 'initial_weights')
 
 
 def training_fingerprint(config: TrainingConfig) -> Fingerprint:
@@ -41,6 +41,9 @@ def training_fingerprint(config: TrainingConfig) -> Fingerprint:
                 'clips': asdict(data.clips), 'pairs': data.pairs,
             }
             for data in config.synthetic
+        ),
+        'pictures': _each(
+            _coco(data.coco) | {'crops': asdict(data.crops)} for data in config.pictures
         ),
         'versions': versions(),
     }

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stmask_ros.evaluation.annotations import Annotations, load_annotations
 from stmask_ros.training.config import ClassNames, SyntheticData, TrainingConfig, VideoData
+from stmask_ros.training.crops import PicturePairs
 from stmask_ros.training.cutouts import Library, coco_pictures, video_pictures
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap
 from stmask_ros.training.pairs import PairSource, SyntheticPairs, VideoPairs
@@ -25,6 +26,11 @@ def build_sources(config: TrainingConfig) -> list[PairSource]:
         library = Library.of(pictures_of(config, data), data.most_in_background)
         generator = ClipGenerator(library, data.clips, config.seed)
         sources.append(SyntheticPairs(generator, config.gap, data.pairs))
+    for still in config.pictures:
+        classes = _class_map(config, still.coco.classes)
+        sources.append(
+            PicturePairs(still.coco.annotations, still.coco.images, classes, still.crops)
+        )
     return sources
 
 

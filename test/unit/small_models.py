@@ -18,8 +18,9 @@ from stmask_ros.tracking.segmenter import VideoSegmenter
 
 def small(config: STMaskConfig) -> STMaskConfig:
     """Return the configuration with a small backbone, few channels and a small input."""
+    backbone = 'csp' if config.backbone == 'csp' else 'efficientnet_lite0'
     return replace(
-        config, backbone='efficientnet_lite0', deformable_interval=0, num_classes=3, channels=16,
+        config, backbone=backbone, deformable_interval=0, num_classes=3, channels=16,
         num_prototypes=8, embedding_size=8, temporal_channels=(16, 16, 16), input_height=90,
         input_width=128,
     )

@@ -49,7 +49,9 @@ def assert_alike(alone: FrameResult, together: FrameResult) -> None:
         assert abs(mask.area - other.area) <= max(3, 0.005 * mask.area)
 
 
-@pytest.mark.parametrize('config', ['stmask_lite', 'STMask_resnet50', 'STMask_plus_resnet50_ada'])
+@pytest.mark.parametrize('config', [
+    'stmask_lite', 'stmask_lite_distances', 'STMask_resnet50', 'STMask_plus_resnet50_ada',
+])
 @pytest.mark.parametrize('tracker', TRACKERS, ids=str)
 def test_two_streams_in_padded_tables(config: str, tracker: dict[str, Any]) -> None:
     """One that begins later, too."""

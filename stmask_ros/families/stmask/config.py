@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-Backbone = Literal['resnet50', 'resnet101', 'darknet53', 'efficientnet_lite0']
+Backbone = Literal['resnet50', 'resnet101', 'darknet53', 'efficientnet_lite0', 'csp']
 Calibration = Literal['none', 'ada', 'ali']
 Feature = Literal['pyramid', 'upfeature']
+Detection = Literal['calibrated', 'distances']
 Shape = tuple[float, float]
 
 
@@ -16,6 +17,10 @@ class STMaskConfig:
     """
     Everything that decides the shapes and the arithmetic of the network.
 
+    backbone: 'csp' is NanoDet-g's, with the pyramid that goes with it; its prototypes are made of
+        stride 4 and 8.
+    detection: 'distances' is a detection head of another kind, which a backbone brings with it:
+        see DistanceHead. It has one kernel, which is spread over the boxes.
     num_classes: without the background (the classifier has one logit more, index 0).
     deformable_interval: in the stages C3 to C5 of a ResNet, block 0 and every block divisible by
         this has a modulated deformable 3x3; 0 for none.
@@ -43,6 +48,7 @@ class STMaskConfig:
     """
 
     backbone: Backbone = 'resnet50'
+    detection: Detection = 'calibrated'
     num_classes: int = 40
     deformable_interval: int = 0
     channels: int = 256
@@ -83,6 +89,11 @@ class STMaskConfig:
             )
         if not all(1 <= side <= 5 for kernel in self.kernels for side in kernel):
             raise ValueError(f'kernels: expected sides of 1 to 5, got {self.kernels}')
+        if self.detection == 'distances' and (len(self.kernels) > 1 or self.backbone != 'csp'):
+            raise ValueError(
+                "detection: 'distances' takes one kernel and the backbone 'csp', got "
+                f'{len(self.kernels)} and {self.backbone!r}'
+            )
         calibrated = {self.class_calibration, self.mask_calibration, self.track_calibration}
         if calibrated != {'none'} and any(side % 2 == 0 for k in self.kernels for side in k):
             raise ValueError(f'FCB takes kernels of odd sides, got {self.kernels}')
@@ -137,6 +148,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _R50_DCN = STMaskConfig(backbone='resnet50', deformable_interval=2)
 _R101_DCN = STMaskConfig(backbone='resnet101', deformable_interval=3)
 
+# What NanoDet-g brings: 80 classes, and 128 channels in the pyramid.
+_CSP = STMaskConfig(
+    backbone='csp', num_classes=80, channels=128, embedding_size=64, concatenated='pyramid',
+    temporal_channels=(128, 128, 256), input_height=288, input_width=512,
+)
+
 # Specification, section 1.
 _NAMED = {
     'STMask_base': STMaskConfig(backbone='resnet101'),
@@ -152,6 +169,13 @@ _NAMED = {
     'stmask_lite': STMaskConfig(
         backbone='efficientnet_lite0', num_classes=4, channels=64, embedding_size=64,
         class_calibration='ada', temporal_channels=(128, 128, 256), centerness_order='fixed',
+    ),
+    'stmask_lite_csp': replace(
+        _CSP, class_calibration='ada', centerness_order='fixed',
+    ),
+    'stmask_lite_distances': replace(
+        _CSP, detection='distances', kernels=((5, 5),), anchors=((1.0, 1.0),),
+        centerness_order='none',
     ),
 }
 

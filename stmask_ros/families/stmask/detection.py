@@ -90,7 +90,7 @@ def suppress(
     score_threshold: on the class probability alone, before the centerness is multiplied in.
     """
     boxes = predictions.boxes[frame]
-    probabilities = predictions.head.class_logits[frame].softmax(-1)[..., 1:]
+    probabilities = predictions.head.probabilities(frame)
     strong = probabilities.amax(-1) > score_threshold
     anchors = torch.arange(boxes.shape[-2], device=boxes.device).expand_as(strong)
     candidates = Candidates(

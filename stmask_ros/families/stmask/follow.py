@@ -15,13 +15,11 @@ from torch import Tensor
 
 from stmask_ros.families.stmask.association import Association, associate
 from stmask_ros.families.stmask.detection import Detections, suppress
-from stmask_ros.families.stmask.heads import InstanceOutput
 from stmask_ros.families.stmask.masks import assemble
 from stmask_ros.families.stmask.network import Predictions, STMask
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 from stmask_ros.layers.boxes import center_size, decode
-from stmask_ros.layers.rows import pick
 
 Frame = int | slice
 
@@ -80,19 +78,7 @@ def _detected(
         survivors = survivors.only(survivors.valid & (survivors.scores > config.score_threshold))
     if config.max_detections is not None:
         survivors = survivors.first(config.max_detections)
-    return Detections.of(survivors, _instances(network, now, frame, survivors.anchors))
-
-
-def _instances(
-    network: STMask, now: Predictions, frame: Frame, anchors: Tensor
-) -> InstanceOutput:
-    if isinstance(frame, int):
-        return network.instances_at(now, frame, anchors)
-    # The surroundings of as many anchors as there may be are more cells than there are.
-    dense = network.instances(now)
-    return InstanceOutput(
-        pick(dense.mask_coefficients, anchors), pick(dense.embeddings, anchors)
-    )
+    return Detections.of(survivors, network.instances_at(now, frame, survivors.anchors))
 
 
 def _masks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from stmask_ros.families.stmask.calibration import CalibratedConv
 from stmask_ros.families.stmask.config import Calibration, STMaskConfig
+from stmask_ros.layers.boxes import decode
 from stmask_ros.layers.deformable import by_cell
+from stmask_ros.layers.rows import pick
 from stmask_ros.layers.sparse import Cells, Table, cells_of, convolve, tower_at, window
 
 
@@ -25,6 +27,7 @@ class HeadOutput(NamedTuple):
     ones for a head without centerness.
     upfeatures: [B, channels, H, W] of each level.
     level_sizes: (height, width) of each level [cells].
+    activation: of the logits; 'sigmoid' has none for the background, see DistanceHead.
     """
 
     box_deltas: Tensor
@@ -32,6 +35,14 @@ class HeadOutput(NamedTuple):
     centerness: Tensor
     upfeatures: list[Tensor]
     level_sizes: tuple[tuple[int, int], ...]
+    activation: Literal['softmax', 'sigmoid'] = 'softmax'
+
+    def probabilities(self, frame: int | slice) -> Tensor:
+        """Return those of the foreground [..., A, classes] of a frame or of several."""
+        logits = self.class_logits[frame]
+        if self.activation == 'sigmoid':
+            return logits.sigmoid()
+        return logits.softmax(-1)[..., 1:]
 
 
 class InstanceOutput(NamedTuple):
@@ -53,6 +64,7 @@ class PredictionHead(nn.Module):
         """Create the layers under the names of the released weights."""
         super().__init__()
         self.centerness_order = config.centerness_order
+        self.variances = config.variances
         channels = config.channels
         self.upfeature = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
 
@@ -100,18 +112,38 @@ class PredictionHead(nn.Module):
             return boxes, torch.cat([m.flatten(1) for m in maps], 1)
         return boxes, _by_anchor(maps).squeeze(-1)
 
+    def predicting(self) -> list[nn.Module]:
+        """Return the layers whose outputs are predictions."""
+        return [
+            self.bbox_layer, self.centerness_layer or nn.ModuleList(), self.conf_layer,
+            self.mask_layer, self.track_layer,
+        ]
+
+    def boxes(self, output: HeadOutput, anchors: Tensor) -> Tensor:
+        """Return the boxes [B, A, 4]; anchors: [A, 4], see boxes.priors."""
+        return decode(output.box_deltas, anchors, self.variances)
+
     def instances(self, output: HeadOutput) -> InstanceOutput:
         """Return mask coefficients and embeddings of all anchors [B, A, ...]."""
         coefficients = self._dense(self.mask_layer, self.mask_extra, output)
         embeddings = self._dense(self.track_layer, self.track_extra, output)
         return InstanceOutput(coefficients, F.normalize(embeddings, dim=-1))
 
-    def instances_at(self, output: HeadOutput, frame: int, anchors: Tensor) -> InstanceOutput:
+    def instances_at(
+        self, output: HeadOutput, frame: int | slice, anchors: Tensor
+    ) -> InstanceOutput:
         """
-        Return mask coefficients and embeddings of chosen anchors, int64 [N], of one frame.
+        Return them of chosen anchors, int64 [N] of one frame, or [B, N] of all.
 
-        The values are those of instances(); only the cells that they depend on are computed.
+        The values are those of instances(); of one frame, only the cells that they depend on are
+        computed.
         """
+        if isinstance(frame, slice):
+            # The surroundings of as many anchors as there may be are more cells than there are.
+            dense = self.instances(output)
+            return InstanceOutput(
+                pick(dense.mask_coefficients, anchors), pick(dense.embeddings, anchors)
+            )
         one = HeadOutput(
             output.box_deltas[frame:frame + 1], output.class_logits[frame:frame + 1],
             output.centerness[frame:frame + 1], [u[frame:frame + 1] for u in output.upfeatures],

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.layers.deformable import ModulatedDeformableConv2d
 from stmask_ros.layers.winograd import WinogradConv2d
@@ -33,8 +34,11 @@ def prepared_for_inference(
     prepared = prepared.to(memory_format=torch.channels_last)
     if device.type == 'cpu' and dtype == torch.float32:
         head = prepared.head
+        dense = [head.levels] if isinstance(head, DistanceHead) else [
+            head.upfeature, head.bbox_extra, head.conf_extra
+        ]
         for part in (prepared.backbone, prepared.fpn, prepared.proto_net, prepared.TemporalNet,
-                     head.upfeature, head.bbox_extra, head.conf_extra):
+                     *dense):
             _use_winograd(part)
     return prepared.to(device, dtype)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.fpn import FeaturePyramid
 from stmask_ros.families.stmask.heads import HeadOutput, InstanceOutput, PredictionHead
-from stmask_ros.families.stmask.prototypes import PrototypeNet
+from stmask_ros.families.stmask.prototypes import JoinedPrototypeNet, PrototypeNet
 from stmask_ros.families.stmask.temporal_fusion import (
     TemporalFeatures,
     TemporalNet,
@@ -18,16 +20,18 @@ from stmask_ros.families.stmask.temporal_fusion import (
     pool_regions,
 )
 from stmask_ros.layers.backbone import DarkNet53, EfficientNetLite0, ResNet
-from stmask_ros.layers.boxes import decode, priors
+from stmask_ros.layers.boxes import priors
+from stmask_ros.layers.csp import CspBackbone, PathAggregation
 
 
 class Predictions(NamedTuple):
     """
     The network's view of a batch of single frames; intermediate maps are kept for who looks.
 
-    stages: of the backbone: C2 to C5 (ResNet), D1 to D5 (DarkNet), strides 4 to 32 (lite).
-    pyramid: P3 to P7. head: dense predictions, see HeadOutput. priors: [A, 4], see boxes.priors.
-    boxes: [B, A, 4], decoded, fractions of the padded input, may reach outside.
+    stages: of the backbone: C2 to C5 (ResNet), D1 to D5 (DarkNet), strides 4 to 32 (lite, csp).
+    pyramid: P3 to P7 (csp: P5). head: dense predictions, see HeadOutput.
+    priors: [A, 4], see boxes.priors. boxes: [B, A, 4], decoded, fractions of the padded input,
+    may reach outside.
     prototypes: [B, H / 4, W / 4, prototypes], none negative.
     temporal: what the next frame's temporal fusion needs of this one.
     """
@@ -49,10 +53,20 @@ class STMask(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config)
-        self.proto_net = PrototypeNet(config.channels, config.num_prototypes)
-        self.fpn = FeaturePyramid(self.backbone.out_channels, config.channels)
+        self.proto_net: PrototypeNet | JoinedPrototypeNet
+        self.fpn: FeaturePyramid | PathAggregation
+        if isinstance(self.backbone, CspBackbone):
+            self.proto_net = JoinedPrototypeNet(
+                self.backbone.fine_channels, config.channels, config.num_prototypes
+            )
+            self.fpn = PathAggregation(self.backbone.out_channels, config.channels)
+        else:
+            self.proto_net = PrototypeNet(config.channels, config.num_prototypes)
+            self.fpn = FeaturePyramid(self.backbone.out_channels, config.channels)
         # A list of one, which all levels share: the released weights name it so.
-        self.prediction_layers = nn.ModuleList([PredictionHead(config)])
+        self.prediction_layers = nn.ModuleList([
+            DistanceHead(config) if config.detection == 'distances' else PredictionHead(config)
+        ])
         self.TemporalNet: TemporalNet | None = None
         if config.temporal_fusion:
             self.TemporalNet = TemporalNet(
@@ -62,10 +76,10 @@ class STMask(nn.Module):
             )
 
     @property
-    def head(self) -> PredictionHead:
+    def head(self) -> PredictionHead | DistanceHead:
         """The prediction head."""
         head = self.prediction_layers[0]
-        assert isinstance(head, PredictionHead)
+        assert isinstance(head, PredictionHead | DistanceHead)
         return head
 
     @property
@@ -86,22 +100,30 @@ class STMask(nn.Module):
             pyramid,
             head,
             anchors,
-            decode(head.box_deltas, anchors, self.config.variances),
-            self.proto_net(pyramid[0]).float(),
+            self.head.boxes(head, anchors),
+            self._prototypes(stages, pyramid).float(),
             TemporalFeatures(maps[self.config.correlated], maps[self.config.concatenated]),
         )
+
+    def _prototypes(self, stages: Sequence[Tensor], pyramid: Sequence[Tensor]) -> Tensor:
+        maps = [pyramid[0]]
+        if isinstance(self.proto_net, JoinedPrototypeNet):
+            maps.insert(0, stages[0])
+        prototypes: Tensor = self.proto_net(*maps)
+        return prototypes
 
     def instances(self, predictions: Predictions) -> InstanceOutput:
         """Return mask coefficients and embeddings of all anchors, [B, A, ...]."""
         return self.head.instances(predictions.head)
 
     def instances_at(
-        self, predictions: Predictions, frame: int, anchors: Tensor
+        self, predictions: Predictions, frame: int | slice, anchors: Tensor
     ) -> InstanceOutput:
         """
-        Return mask coefficients and embeddings of anchors, int64 [N], of one frame of the batch.
+        Return them of anchors, int64 [N] of one frame of the batch, or [B, N] of all its frames.
 
-        The values are those of instances(), at the cost of the few that survive suppression.
+        The values are those of instances(); of one frame, at the cost of the few that survive
+        suppression.
         """
         return self.head.instances_at(predictions.head, frame, anchors)
 
@@ -123,12 +145,16 @@ class STMask(nn.Module):
         return box_deltas.float(), coefficient_deltas.float()
 
 
-def build_backbone(config: STMaskConfig) -> ResNet | DarkNet53 | EfficientNetLite0:
+def build_backbone(
+    config: STMaskConfig,
+) -> ResNet | DarkNet53 | EfficientNetLite0 | CspBackbone:
     """Return the backbone of this configuration."""
     if config.backbone == 'darknet53':
         return DarkNet53()
     if config.backbone == 'efficientnet_lite0':
         return EfficientNetLite0()
+    if config.backbone == 'csp':
+        return CspBackbone()
     blocks = (3, 4, 6, 3) if config.backbone == 'resnet50' else (3, 4, 23, 3)
     return ResNet(blocks, config.deformable_interval)
 
@@ -140,10 +166,7 @@ def initialise(network: STMask, seed: int = 0) -> None:
     The centerness starts at about 0.76, so that even an untrained network detects something.
     """
     head = network.head
-    centerness = head.centerness_layer or nn.ModuleList()
-    predicting: list[nn.Module] = [
-        head.bbox_layer, centerness, head.conf_layer, head.mask_layer, head.track_layer
-    ]
+    predicting = head.predicting()
     if network.TemporalNet is not None:
         predicting += [network.TemporalNet.fc, network.TemporalNet.fc_coeff]
     with torch.random.fork_rng(devices=[]):
@@ -154,7 +177,7 @@ def initialise(network: STMask, seed: int = 0) -> None:
                 nn.init.zeros_(module.bias)
         for module in (layer for part in predicting for layer in _layers(part)):
             nn.init.normal_(module.weight, std=0.02)
-    for layer in _layers(centerness):
+    for layer in _layers(head.centerness_layer or nn.ModuleList()):
         assert layer.bias is not None
         nn.init.ones_(layer.bias)
 

@@ -1,8 +1,12 @@
-"""The prototype network: P3 in, prototypes of stride 4 out (specification, section 5)."""
+"""Prototype networks: prototypes of stride 4 out (specification, section 5)."""
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Of the joined network, between its layers.
+JOINED_CHANNELS = 64
 
 
 class PrototypeNet(nn.Sequential):
@@ -28,3 +32,32 @@ class PrototypeNet(nn.Sequential):
         for layer in self:
             p3 = layer(p3)
         return p3.permute(0, 2, 3, 1).contiguous()
+
+
+class JoinedPrototypeNet(nn.Module):
+    """Of P3, which knows what is where, and of a stage of stride 4, which knows its outlines."""
+
+    def __init__(self, fine_channels: int, channels: int, num_prototypes: int) -> None:
+        """fine_channels: of the stage of stride 4. channels: of P3."""
+        super().__init__()
+        width = JOINED_CHANNELS
+        self.deep = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        self.fine = nn.Conv2d(fine_channels, width, 1)
+        self.joined = nn.Sequential(
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(width, num_prototypes, 1), nn.ReLU(inplace=True),
+        )
+
+    def forward(self, fine: Tensor, p3: Tensor) -> Tensor:
+        """[B, C, H / 4, W / 4], [B, C, H / 8, W / 8] -> [B, H / 4, W / 4, num_prototypes]."""
+        fine = self.fine(fine)
+        deep = F.interpolate(
+            self.deep(p3), size=fine.shape[-2:], mode='bilinear', align_corners=False
+        )
+        prototypes: Tensor = self.joined(fine + deep)
+        return prototypes.permute(0, 2, 3, 1).contiguous()

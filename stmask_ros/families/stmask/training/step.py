@@ -9,17 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
+from stmask_ros.families.stmask.training.box_losses import instance_losses
 from stmask_ros.families.stmask.training.loss_inputs import DensePredictions, LossConfig, Propagate
 from stmask_ros.families.stmask.training.losses import Losses, multibox_loss
 from stmask_ros.families.stmask.training.targets import FrameTargets
 from stmask_ros.layers.backbone import DarkNet53, EfficientNetLite0, ResNet
+from stmask_ros.layers.csp import CspBackbone
 
 Precision = Literal['float32', 'bfloat16', 'float16']
 
 
-def freeze_stages(backbone: ResNet | DarkNet53 | EfficientNetLite0, count: int) -> None:
+def freeze_stages(
+    backbone: ResNet | DarkNet53 | EfficientNetLite0 | CspBackbone, count: int
+) -> None:
     """
     Keep the weights of a backbone's stem and of its first stages as they are; of 0, none.
 
@@ -33,6 +38,13 @@ def freeze_stages(backbone: ResNet | DarkNet53 | EfficientNetLite0, count: int) 
     trained = {parameter for stage in stages[count:] for parameter in stage.parameters()}
     for parameter in backbone.parameters():
         parameter.requires_grad_(parameter in trained)
+
+
+def freeze_detector(network: STMask) -> None:
+    """Keep what the boxes of a kept detection head are made of; of another head, nothing."""
+    if isinstance(network.head, DistanceHead):
+        for part in (network.backbone, network.fpn, network.head.levels):
+            part.requires_grad_(False)
 
 
 class TrainingStep(nn.Module):
@@ -51,6 +63,7 @@ class TrainingStep(nn.Module):
         self.network = network
         self.loss = loss
         self.precision = precision
+        freeze_detector(network)
         if freeze_batch_norm:
             for norm in self._batch_norms():
                 norm.requires_grad_(False)
@@ -67,6 +80,11 @@ class TrainingStep(nn.Module):
         """images: float [B, 3, H, W] as the network takes them, pair by pair."""
         with self._autocast(images.device):
             predictions = self.network(images)
+            if isinstance(self.network.head, DistanceHead):
+                return instance_losses(
+                    self.network.head, predictions, targets,
+                    self._propagation(predictions.temporal), self.loss,
+                )
             instances = self.network.instances(predictions)
         centerness = predictions.head.centerness
         return multibox_loss(DensePredictions(

@@ -1,0 +1,97 @@
+"""What the branches on the boxes of a kept detection head learn; the head itself does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from stmask_ros.families.stmask.distance_head import DistanceHead
+from stmask_ros.families.stmask.heads import InstanceOutput
+from stmask_ros.families.stmask.network import Predictions
+from stmask_ros.families.stmask.training.loss_inputs import (
+    DensePredictions,
+    LossConfig,
+    Propagate,
+)
+from stmask_ros.families.stmask.training.losses import (
+    Losses,
+    identities,
+    masks_loss,
+    track_loss,
+)
+from stmask_ros.families.stmask.training.targets import Assignment, FrameTargets, Positives
+from stmask_ros.families.stmask.training.temporal_losses import shift_losses
+from stmask_ros.layers.boxes import box_iou
+
+# Boxes of an object that learn, of those that overlap it by this much: chosen by chance.
+BOXES_OF_AN_OBJECT = 3
+LEAST_OVERLAP = 0.5
+
+
+def instance_losses(
+    head: DistanceHead, predictions: Predictions, targets: Sequence[FrameTargets],
+    propagate: Propagate | None, config: LossConfig,
+) -> Losses:
+    """
+    Return the losses of masks, embeddings and temporal fusion on the predicted boxes.
+
+    The terms of boxes and classes are zero. targets: one an image, in the order of the
+    predictions, pair by pair; objects that no box overlaps do not count, nor does the rest of an
+    image, so that not everything in it must be annotated.
+    """
+    boxes = predictions.boxes.detach()
+    positives = found_objects(boxes, targets)
+    dense = _dense(head, predictions, positives, propagate)
+    chosen = boxes[positives.frames, positives.anchors]
+    box_shift, mask_shift = shift_losses(dense, positives, chosen, targets, config)
+    weights, nothing = config.weights, boxes.new_zeros(())
+    return Losses(
+        box=nothing, center=nothing, classification=nothing,
+        mask=weights.mask / len(targets) * masks_loss(dense, positives, chosen, targets, config),
+        track=weights.track * track_loss(
+            dense.embeddings[positives.frames, positives.anchors], identities(positives),
+            positives.weights,
+        ),
+        box_shift=weights.box_shift * box_shift,
+        mask_shift=weights.mask_shift * mask_shift,
+    )
+
+
+def found_objects(boxes: Tensor, targets: Sequence[FrameTargets]) -> Positives:
+    """Return some boxes of each object among the predicted ones [B, A, 4]."""
+    return Positives.of(targets, [
+        _found(frame, target) for frame, target in zip(boxes, targets, strict=True)
+    ])
+
+
+def _found(boxes: Tensor, target: FrameTargets) -> Assignment:
+    nothing = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+    if len(target.boxes) == 0:
+        return Assignment(nothing, nothing)
+    best, owner = box_iou(target.boxes, boxes).max(0)
+    rows = torch.arange(len(target.boxes), device=boxes.device).unsqueeze(1)
+    drawn = torch.rand_like(best).masked_fill(best < LEAST_OVERLAP, -1)
+    order = drawn.where(owner == rows, -1).topk(min(BOXES_OF_AN_OBJECT, len(boxes)))
+    chosen = order.indices[order.values > 0]
+    labels = nothing.index_copy(0, chosen, target.labels[owner[chosen]])
+    return Assignment(labels, owner)
+
+
+def _dense(
+    head: DistanceHead, predictions: Predictions, positives: Positives,
+    propagate: Propagate | None,
+) -> DensePredictions:
+    """Return predictions whose coefficients and embeddings are zero but for the positives."""
+    found = head.instances_of(predictions.head, positives.frames, positives.anchors)
+    batch, anchors = predictions.boxes.shape[:2]
+    coefficients, embeddings = (
+        values.new_zeros(batch, anchors, values.shape[1]).index_put(
+            (positives.frames, positives.anchors), values
+        ) for values in InstanceOutput(*found)
+    )
+    return DensePredictions(
+        predictions.head.box_deltas, predictions.head.class_logits, None, coefficients,
+        embeddings, predictions.prototypes.float(), predictions.priors, propagate,
+    )

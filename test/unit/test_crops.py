@@ -1,0 +1,86 @@
+"""Two crops of a still picture: what moves between them, and that masks move with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from stmask_ros.evaluation.dataset import DatasetError
+from stmask_ros.training.crops import CropConfig, PicturePairs
+from stmask_ros.training.frames import ClassMap
+
+CLASSES = ClassMap(('square', 'thing'), {}, None)
+
+
+def write(folder: Path, width: int = 320, height: int = 240) -> Path:
+    """Write a dark picture with a white square of 80 pixels, a third of the way in."""
+    image = np.full((height, width, 3), 20, np.uint8)
+    x, y = width // 3, height // 3
+    image[y:y + 80, x:x + 80] = 255
+    cv2.imwrite(str(folder / 'picture.png'), image)
+    document: dict[str, Any] = {
+        'images': [{'id': 4, 'file_name': 'picture.png', 'height': height, 'width': width}],
+        'categories': [{'id': 1, 'name': 'square'}, {'id': 2, 'name': 'unknown'}],
+        'annotations': [
+            {'id': n, 'image_id': 4, 'category_id': category, 'iscrowd': crowd,
+             'bbox': [x, y, 80, 80], 'area': 6400,
+             'segmentation': [[x, y, x + 80, y, x + 80, y + 80, x, y + 80]]}
+            for n, (category, crowd) in enumerate([(1, 0), (2, 0)], 1)
+        ],
+    }
+    (folder / 'instances.json').write_text(json.dumps(document))
+    return folder
+
+
+def pairs(folder: Path, **options: Any) -> PicturePairs:
+    return PicturePairs(
+        folder / 'instances.json', folder, CLASSES, CropConfig(90, 160, **options)
+    )
+
+
+@pytest.mark.parametrize(('width', 'height'), [(320, 240), (240, 320), (640, 200)])
+def test_masks_lie_on_their_pixels(width: int, height: int, tmp_path: Path) -> None:
+    source = pairs(write(tmp_path, width, height), repeats=30)
+    assert len(source) == 30
+    shown = 0
+    for number in range(30):
+        for frame in source.pair(number, np.random.default_rng(number)):
+            assert frame.image.shape == (90, 160, 3)
+            assert frame.masks.shape == (1, 90, 160)
+            assert (frame.labels.tolist(), frame.ids.tolist()) == ([1], [1])
+            bright = frame.image.min(2) > 190
+            # Apart from a rim of a pixel that is neither.
+            differing = bright ^ frame.masks[0]
+            assert differing.sum() <= 2 * (frame.masks[0].sum() ** 0.5 * 4 + 8)
+            shown += frame.masks.any()
+    assert shown > 30
+
+
+def test_the_second_crop_is_the_first_a_moment_later(tmp_path: Path) -> None:
+    source = pairs(write(tmp_path), around_objects=1.0, sizes=(0.4, 0.5))
+    moved = 0
+    for seed in range(20):
+        first, second = (f.masks[0] for f in source.pair(0, np.random.default_rng(seed)))
+        both = (first & second).sum() / (first | second).sum()
+        assert both > 0.3
+        moved += both < 0.95
+    assert moved > 15
+
+
+def test_the_same_draw_gives_the_same_pair(tmp_path: Path) -> None:
+    source = pairs(write(tmp_path))
+    one, other = (source.pair(0, np.random.default_rng(5)) for _ in range(2))
+    for first, second in zip(one, other, strict=True):
+        np.testing.assert_array_equal(first.image, second.image)
+        np.testing.assert_array_equal(first.masks, second.masks)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'instances.json').write_text('{"images": []}')
+    with pytest.raises(DatasetError, match='not as COCO has it'):
+        pairs(tmp_path)
