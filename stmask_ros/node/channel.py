@@ -20,6 +20,7 @@ from stmask_ros.ros.mailbox import Mailbox
 from stmask_ros.ros.messages import stamp_of
 from stmask_ros.ros.publisher_advice import PublisherAdviser
 from stmask_ros.ros.receiver import Receiver
+from stmask_ros.ros.topic_names import compressed_topic
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.stream import Stream
 
@@ -47,6 +48,7 @@ class Channel:
 
         name: of the camera; '' for the only one, whose topics have no prefix.
         mailbox: where received images go. compressed: whether to receive compressed ones.
+        Raises TopicError if remapping leaves open which topic that is.
         """
         self.prefix = f'{name}/' if name else ''
         self.enabled = True
@@ -55,9 +57,9 @@ class Channel:
         self._mailbox = mailbox
         self._tracer = tracer
         self._compressed = compressed
-        # Remapping the topic of the raw images moves that of the compressed ones along with it.
-        base = node.resolve_topic_name(f'{self.prefix}image')
-        self._topic = f'{base}/compressed' if compressed else base
+        image = f'{self.prefix}image'
+        # As the node's rules for remapping find it: they are applied where it is used, once.
+        self._topic = compressed_topic(node, image) if compressed else image
         self._next_epoch = itertools.count(1).__next__
         self._health = HealthMonitor()
         self._reporter = Reporter(time.monotonic())
@@ -92,7 +94,7 @@ class Channel:
         kind = CompressedImage if self._compressed else Image
         self._receiver = Receiver(self._node, kind, self._topic, self._on_image, profile)
         self._adviser = PublisherAdviser(
-            self._node, self._receiver.topic_name, f'sensor_msgs/msg/{kind.__name__}', profile
+            self._node, self._topic, f'sensor_msgs/msg/{kind.__name__}', profile
         )
         self._node.get_logger().info(f'waiting for images on {self._receiver.topic_name}')
 
@@ -111,7 +113,7 @@ class Channel:
 
     def report(self, situation: NodeSituation, now: float) -> DiagnosticStatus:
         """Return the camera's part of a diagnostic report at `now` [s, steady clock]."""
-        topic = self._receiver.topic_name if self._receiver else self._topic
+        topic = self._node.resolve_topic_name(self._topic)
         camera = CameraSituation(
             name=self._name or 'segmenter',
             enabled=self.enabled,

@@ -14,11 +14,12 @@ class PublisherAdviser:
         """
         Watch a topic.
 
-        kind: of message, such as sensor_msgs/msg/Image. requested: what the subscription asks
-        for, after any overrides.
+        topic: as the node's rules for remapping find it. kind: of message, such as
+        sensor_msgs/msg/Image. requested: what the subscription asks for, after any overrides.
         """
         self._node = node
         self._topic = topic
+        self._topic_name = node.resolve_topic_name(topic)
         self._kind = kind
         self._requested = requested
         self._warned: set[tuple[int, ...]] = set()
@@ -30,7 +31,7 @@ class PublisherAdviser:
             advice = self._advice(publisher)
             if advice:
                 found.append(
-                    f'no images will come from {_name(publisher)} on {self._topic}: {advice}'
+                    f'no images will come from {_name(publisher)} on {self._topic_name}: {advice}'
                 )
                 self._warn_once(publisher, found[-1])
         return found
@@ -57,7 +58,7 @@ class PublisherAdviser:
         return (
             f'it offers {_words(offered)}, this node requests {_words(self._requested)} '
             f'({reason}). '
-            f'Request less, with the parameters qos_overrides.{self._topic}.subscription.'
+            f'Request less, with the parameters qos_overrides.{self._topic_name}.subscription.'
             'reliability: best_effort and durability: volatile, or let the publisher offer more'
         )
 
