@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 Backbone = Literal['resnet50', 'resnet101', 'tiny']
 # Blocks of the four stages, and channels of the stem.
@@ -67,11 +68,6 @@ class SipMaskConfig:
                 f'short_side: expected at most long_side {self.long_side}, got {self.short_side}'
             )
 
-    @property
-    def appearance(self) -> bool:
-        """Whether detections and tracks are compared by their embeddings."""
-        return True
-
     @classmethod
     def named(cls, name: str, **changes: Any) -> SipMaskConfig:
         """
@@ -87,9 +83,10 @@ class SipMaskConfig:
         return list(_NAMED)
 
 
-def changed(
-    known: dict[str, SipMaskConfig], name: str, changes: dict[str, Any]
-) -> SipMaskConfig:
+_Config = TypeVar('_Config', bound=SipMaskConfig)
+
+
+def changed(known: Mapping[str, _Config], name: str, changes: Mapping[str, Any]) -> _Config:
     """Return one of the known configurations with fields changed; ValueError if unknown."""
     if name not in known:
         raise ValueError(f'unknown configuration {name!r}; known: {", ".join(known)}')

@@ -118,7 +118,7 @@ def compute(network: MaskNetwork, inputs: StepInput, rules: SipMaskTracker) -> S
     bonus, former = network.motion(now, frame, inputs.former, found, inputs.tracks, scales)
     followed = follow(
         inputs.tracks, found, embeddings, inputs.next_id, inputs.stamp, rules, bonus,
-        network.config.appearance,
+        rules.appearance,
     )
     forgotten = followed.tracks.forgotten(rules)
     remembered = followed.tracks.only(followed.tracks.valid & ~forgotten)

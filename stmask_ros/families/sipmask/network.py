@@ -121,8 +121,14 @@ class SipMask(nn.Module):
         frame: of the batch, cells int64 [D]; or a slice, [B, D]. boxes: not looked at.
         """
         aligned, sizes = predictions.head.towers.aligned, predictions.head.towers.level_sizes
-        coefficients = convolved_at(self.bbox_head.sip_cof, aligned, sizes, frame, cells)
+        (coefficients,) = convolved_at([self.bbox_head.sip_cof], aligned, sizes, frame, cells)
         return coefficients, torch.full_like(cells, GRID)
+
+    def coefficients_to_learn(
+        self, predictions: Predictions, frames: Tensor, cells: Tensor, boxes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return coefficients [P, 4 * prototypes] and grids [P] of the cells of a batch."""
+        return self.coefficients(predictions)[frames, cells], torch.full_like(cells, GRID)
 
     def tracking_map(self, predictions: Predictions) -> Tensor:
         """Return the embeddings [B, embedding size, h, w] of all cells of stride 8."""
@@ -137,9 +143,7 @@ class SipMask(nn.Module):
 
         cells: int64 [..., D], see embedding_cells. frame: see coefficients_at.
         """
-        features = predictions.head.track_features
-        sizes = ((int(features.shape[2]), int(features.shape[3])),)
-        return convolved_at(self.bbox_head.sipmask_track, [features], sizes, frame, cells)
+        return embeddings_at(self.bbox_head.sipmask_track, predictions, frame, cells)
 
     def motion(
         self, predictions: Predictions, frame: int | slice, former: Tensor, detections: Survivors,
@@ -150,19 +154,31 @@ class SipMask(nn.Module):
 
 
 def convolved_at(
-    layer: nn.Conv2d, levels: Sequence[Tensor], sizes: tuple[tuple[int, int], ...],
+    layers: Sequence[nn.Conv2d], levels: Sequence[Tensor], sizes: tuple[tuple[int, int], ...],
     frame: int | slice, cells: Tensor,
-) -> Tensor:
+) -> list[Tensor]:
     """
-    Return a convolution of levels [B, C, h, w] at cells in the order (level, y, x), [..., D, out].
+    Return convolutions of levels [B, C, h, w] at cells in the order (level, y, x), [..., D, out].
 
     Of one frame only the cells asked for are computed, with the values of the whole.
     """
     if isinstance(frame, slice):
-        return pick(by_cell([layer(level[frame]) for level in levels]), cells).float()
+        maps = [by_cell([layer(level[frame]) for level in levels]) for layer in layers]
+        return [pick(each, cells).float() for each in maps]
     where = cells_of(sizes, cells.device)
     table = Table.of([level[frame] for level in levels], where)
-    return convolve(table, where.anchor_cells[cells], where, layer).float()
+    at = where.anchor_cells[cells]
+    return [convolve(table, at, where, layer).float() for layer in layers]
+
+
+def embeddings_at(
+    layer: nn.Conv2d, predictions: Predictions, frame: int | slice, cells: Tensor
+) -> Tensor:
+    """Return the embeddings [..., D, size] that a layer makes at cells of stride 8."""
+    features = predictions.head.track_features
+    sizes = ((int(features.shape[2]), int(features.shape[3])),)
+    (embeddings,) = convolved_at([layer], [features], sizes, frame, cells)
+    return embeddings
 
 
 def embedding_cells(boxes: Tensor, scales: Tensor, size: tuple[int, int]) -> Tensor:

@@ -29,6 +29,7 @@ class SipMaskTracker:
     max_missed: frames in a row that a track is remembered without a detection; it is not shown
         in them.
     confirm_hits: detections that make a track CONFIRMED.
+    appearance: whether detections and tracks are compared by their embeddings.
     shown_class: 'vote' shows the class that a track was seen with most often; 'detected' that of
         the frame, as published.
     retirement: 'missed' forgets a track once it was missed more than max_missed times; 'never'
@@ -44,6 +45,7 @@ class SipMaskTracker:
     max_detections: int = 10
     max_missed: int = 30
     confirm_hits: int = 3
+    appearance: bool = True
     shown_class: Literal['vote', 'detected'] = 'vote'
     retirement: Literal['missed', 'never'] = 'missed'
     capacity: int = 64

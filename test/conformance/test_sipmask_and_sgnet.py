@@ -1,4 +1,4 @@
-"""SipMask's whole network over the reference's frames, stage by stage (GOLDEN.md there)."""
+"""SipMask and SG-Net over the reference's frames, stage by stage (GOLDEN.md there)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from siblings import Golden, Sibling, close, frames_of, statistics
 from torch import Tensor
 
 from stmask_ros.families.frames import Image
+from stmask_ros.families.sgnet.config import SGNetConfig
+from stmask_ros.families.sgnet.granularity import grids_of, level_areas
+from stmask_ros.families.sgnet.network import SGNet
 from stmask_ros.families.sipmask.association import Seen, matching_scores, pixel_iou
 from stmask_ros.families.sipmask.config import SipMaskConfig
 from stmask_ros.families.sipmask.detection import (
@@ -30,6 +33,7 @@ from stmask_ros.families.sipmask.preprocess import padded_batch, preprocess, sca
 from stmask_ros.families.sipmask.tracks import SipMaskTracker, TrackTable
 
 CPU = torch.device('cpu')
+Network = SipMask | SGNet
 LEVELS = ('P3', 'P4', 'P5', 'P6', 'P7')
 
 
@@ -45,32 +49,51 @@ class Frame:
     output: StepOutput
 
 
-@pytest.fixture(scope='module')
-def sibling(reference_numbers: Path) -> Sibling:
-    return Sibling.of(reference_numbers, 'sipmask')
+@pytest.fixture(scope='module', params=['sipmask', 'sgnet'])
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope='module')
-def network(sibling: Sibling) -> SipMask:
-    network = SipMask(SipMaskConfig.named('sipmask_r50_caffe_fpn_gn_1x'))
+def sibling(reference_numbers: Path, family: str) -> Sibling:
+    return Sibling.of(reference_numbers, family)
+
+
+@pytest.fixture(scope='module')
+def network(sibling: Sibling, family: str) -> Network:
+    network = build(family, 50)
     network.load_state_dict(sibling.weights())
     return network.eval().requires_grad_(False)
 
 
+def build(family: str, depth: int) -> Network:
+    """Return a network with the reference's behaviour."""
+    if family == 'sipmask':
+        names = {50: 'sipmask_r50_caffe_fpn_gn_1x', 101: 'sipmask_r101_caffe_fpn_gn'}
+        return SipMask(SipMaskConfig.named(names[depth]))
+    names = {50: 'sgnet_r50_caffe_fpn_gn_1x', 101: 'sgnet_r101_caffe_fpn_gn_ms_4x'}
+    return SGNet(SGNetConfig.named(names[depth], granularity='reference'))
+
+
 @pytest.fixture(scope='module')
-def frames(sibling: Sibling, network: SipMask) -> list[Frame]:
+def frames(sibling: Sibling, network: Network) -> list[Frame]:
     """Step through the frames of one size."""
     return stepped(sibling, network, 'golden_resnet50')
 
 
 @pytest.fixture(scope='module')
-def enlarged_frames(sibling: Sibling, network: SipMask) -> list[Frame]:
+def enlarged_frames(sibling: Sibling, network: Network) -> list[Frame]:
     """Step through the frames that are enlarged."""
     return stepped(sibling, network, 'golden_resnet50_scaled')
 
 
+@pytest.fixture(scope='module')
+def both(frames: list[Frame], enlarged_frames: list[Frame]) -> list[Frame]:
+    return frames + enlarged_frames
+
+
 @torch.inference_mode()
-def stepped(sibling: Sibling, network: SipMask, name: str) -> list[Frame]:
+def stepped(sibling: Sibling, network: Network, name: str) -> list[Frame]:
     golden = sibling.numbers(name)
     spec = json.loads(str(golden['spec']))
     rules, memory = SipMaskTracker.as_published(), StreamMemory.empty(network.config, CPU)
@@ -109,7 +132,7 @@ def digest(pixels: Image) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def test_feature_maps(frames: list[Frame], network: SipMask) -> None:
+def test_feature_maps(frames: list[Frame], network: Network) -> None:
     """C2 to C5, P3 to P7, every tower, the prototypes and the tracking map."""
     golden, now = frames[0].golden, frames[0].predictions
     towers = now.head.towers
@@ -142,17 +165,27 @@ def assert_slice(golden: Golden, name: str, x: Tensor, channels: int) -> None:
     close(x[0, ::channels, ::stride, ::stride], golden[f'{name}.slice'], 5e-4)
 
 
-def test_class_logits_and_coefficients(frames: list[Frame], network: SipMask) -> None:
+def test_class_logits_and_coefficients(frames: list[Frame], network: Network) -> None:
     golden, now = frames[0].golden, frames[0].predictions
     sizes = now.head.towers.level_sizes
     logits = by_level(now.head.towers.class_logits[0], sizes)
-    coefficients = by_level(network.coefficients(now)[0], sizes)
     for i, level in enumerate(LEVELS):
         step = 2 if i < 2 else 1
         close(logits[i][:, ::step, ::step], golden[f'cls.{level}'], 5e-4)
         np.testing.assert_allclose(
             statistics(logits[i]), golden[f'cls.{level}.stats'], atol=5e-4)
-        assert_slice(golden, f'cof.{level}', coefficients[i][None], 8)
+    for name, cells in dense_coefficients(network, now).items():
+        for level, x in zip(LEVELS, by_level(cells[0], sizes), strict=True):
+            channels = 8 if name == 'cof' else x.shape[0] // 16
+            assert_slice(golden, f'{name}.{level}', x[None], channels)
+
+
+@torch.inference_mode()
+def dense_coefficients(network: Network, now: Predictions) -> dict[str, Tensor]:
+    """Return the coefficients of all cells under the names in the goldens."""
+    if isinstance(network, SipMask):
+        return {'cof': network.coefficients(now)}
+    return {f'cof_{grid}_{grid}': network.coefficients(now, grid) for grid in (1, 2, 3, 4)}
 
 
 def by_level(cells: Tensor, sizes: tuple[tuple[int, int], ...]) -> list[Tensor]:
@@ -160,10 +193,9 @@ def by_level(cells: Tensor, sizes: tuple[tuple[int, int], ...]) -> list[Tensor]:
     return [part.T.unflatten(1, size) for part, size in zip(parts, sizes, strict=True)]
 
 
-@pytest.mark.parametrize('file', ['frames', 'enlarged_frames'])
-def test_dense_predictions(file: str, request: pytest.FixtureRequest) -> None:
+def test_dense_predictions(both: list[Frame]) -> None:
     """Distances, centerness, and the best candidates of each level."""
-    for frame in request.getfixturevalue(file):
+    for frame in both:
         golden, towers = frame.golden, frame.predictions.head.towers
         close(towers.distances[0], golden['reg'], 1e-2)
         close(towers.centerness[0], golden['ctr'], 5e-4)
@@ -175,10 +207,9 @@ def test_dense_predictions(file: str, request: pytest.FixtureRequest) -> None:
         close(towers.class_logits[0][best.cells[ours]], golden['cand.cls'][theirs], 5e-4)
 
 
-@pytest.mark.parametrize('file', ['frames', 'enlarged_frames'])
-def test_suppression_from_reference_inputs(file: str, request: pytest.FixtureRequest) -> None:
+def test_suppression_from_reference_inputs(both: list[Frame]) -> None:
     """Replayed from the reference's own candidates, the same are left, in order."""
-    for frame in request.getfixturevalue(file):
+    for frame in both:
         golden = frame.golden
         index = torch.from_numpy(golden['cand.index'])
         kept = suppress(Candidates(
@@ -193,10 +224,9 @@ def test_suppression_from_reference_inputs(file: str, request: pytest.FixtureReq
         close(kept.scores, golden['det.boxes'][:, 4], 1e-6)
 
 
-@pytest.mark.parametrize('file', ['frames', 'enlarged_frames'])
-def test_detections(file: str, network: SipMask, request: pytest.FixtureRequest) -> None:
+def test_detections(both: list[Frame], network: Network) -> None:
     """Boxes, scores, coefficients, embeddings; matched by cell and class, as scores are close."""
-    for frame in request.getfixturevalue(file):
+    for frame in both:
         golden, found = frame.golden, frame.output.detections
         order = order_of(frame)
         close(found.boxes[order], golden['det.boxes'][:, :4], 2e-3)
@@ -223,10 +253,9 @@ def order_of(frame: Frame) -> list[int]:
     return [pairs.index(pair) for pair in wanted]
 
 
-@pytest.mark.parametrize('file', ['frames', 'enlarged_frames'])
-def test_association(file: str, request: pytest.FixtureRequest) -> None:
+def test_association(both: list[Frame]) -> None:
     """Totals, claims, and what is remembered."""
-    for frame in request.getfixturevalue(file):
+    for frame in both:
         golden, order = frame.golden, order_of(frame)
         after = frame.output.remembered
         if 'trk.score' in golden:
@@ -249,10 +278,9 @@ def assert_totals(golden: Golden, tracks: TrackTable) -> None:
     close(matching_scores(found, boxes[:, 4], tracks.seen), golden['trk.score'], 1e-3)
 
 
-@pytest.mark.parametrize('file', ['frames', 'enlarged_frames'])
-def test_masks(file: str, request: pytest.FixtureRequest) -> None:
+def test_masks(both: list[Frame]) -> None:
     """Assembled sub-regions and pixels of the image, and which of them are reported."""
-    for frame in request.getfixturevalue(file):
+    for frame in both:
         golden, order = frame.golden, order_of(frame)
         soft = frame.output.soft[order]
         np.testing.assert_allclose(
@@ -268,12 +296,26 @@ def test_masks(file: str, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize('depth', [50, 101])
-def test_names_and_shapes(sibling: Sibling, depth: int) -> None:
+def test_names_and_shapes(sibling: Sibling, family: str, depth: int) -> None:
     """Of the parameters and buffers of both depths."""
-    name = {50: 'sipmask_r50_caffe_fpn_gn_1x', 101: 'sipmask_r101_caffe_fpn_gn'}[depth]
     with torch.device('meta'):
-        network = SipMask(SipMaskConfig.named(name))
+        network = build(family, depth)
     ours = {key: list(value.shape) for key, value in network.state_dict().items()}
     assert ours == {key: value['shape'] for key, value in sibling.manifest(depth).items()}
     count = sum(parameter.numel() for parameter in network.parameters())
-    assert count == {50: 33_433_394, 101: 52_425_522}[depth]
+    assert count == {
+        ('sipmask', 50): 33_433_394, ('sipmask', 101): 52_425_522,
+        ('sgnet', 50): 35_351_154, ('sgnet', 101): 54_343_282,
+    }[family, depth]
+
+
+def test_what_the_published_code_takes_for_areas(both: list[Frame], family: str) -> None:
+    """SG-Net alone: of each level, and the grid that follows."""
+    if family != 'sgnet':
+        pytest.skip('of SG-Net only')
+    for frame in both:
+        towers = frame.predictions.head.towers
+        areas = level_areas(towers.distances[0], towers.level_sizes)
+        np.testing.assert_allclose(areas, frame.golden['level_area'], rtol=1e-4, atol=0.1)
+        places = grids_of(areas, (2, 3, 4), (500, 1000))
+        np.testing.assert_array_equal(places + 2, frame.golden['level_grid'])

@@ -1,0 +1,1 @@
+"""What SipMask learns from: targets, losses, and how its parameters are updated."""
