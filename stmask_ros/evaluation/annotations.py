@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 from pycocotools import mask as coco_mask
 
 from stmask_ros.evaluation.dataset import (
@@ -22,14 +21,18 @@ from stmask_ros.evaluation.dataset import (
     average_area,
     load_dataset,
 )
+from stmask_ros.evaluation.mask_pictures import MASK_SUFFIXES, Labels, read_mask_picture
 from stmask_ros.evaluation.rle import MaskSequence
 from stmask_ros.evaluation.track_collection import match_classes
 from stmask_ros.fingerprint import Fingerprint, file_sha256, files_fingerprint
+from stmask_ros.names import natural_order
 
 Bgr = npt.NDArray[np.uint8]
 
 _LOGGER = logging.getLogger(__name__)
-_PICTURES = ('.jpg', '.jpeg', '.png', '.webp')
+_PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
+# Which CVAT exports beside the pictures of the objects.
+_CLASS_PICTURES = 'SegmentationClass'
 _OBJECT = Category(1, 'object')
 
 
@@ -103,7 +106,7 @@ def load_annotations(path: Path) -> Annotations:
     Read annotations; DatasetError or OSError if that cannot be done.
 
     path: a JSON file of YouTube-VIS 2019, 2021, 2022 or OVIS, or a folder as DAVIS has it, with
-    a folder for each video and in it a mask picture for each frame.
+    a folder for each video and in it a mask picture for each frame, see read_mask_picture.
     """
     if path.is_dir():
         return Annotations(_load_folder(path), has_classes=False, is_complete=False)
@@ -113,42 +116,83 @@ def load_annotations(path: Path) -> Annotations:
 def annotations_fingerprint(path: Path) -> Fingerprint:
     """Return what tells annotations from others, given a path as for load_annotations."""
     if path.is_dir():
-        pictures = sorted(path.glob('*/*.png'))
+        pictures = sorted(
+            file for file in path.rglob('*') if file.suffix.lower() in MASK_SUFFIXES)
         return files_fingerprint(path, [file.relative_to(path).as_posix() for file in pictures])
     return {'sha256': file_sha256(path)}
 
 
-def read_frame(images: Path, file_name: str) -> Bgr:
+def read_frame(images: Path, file_name: str, size: tuple[int, int] | None = None) -> Bgr:
     """
-    Return a frame, uint8 BGR [H, W, 3]; DatasetError if it is missing or broken.
+    Return a frame, uint8 BGR [H, W, 3]; DatasetError if it is missing, broken or of another size.
 
-    Another kind of picture of the same name does as well.
+    Another kind of picture of the same name does as well. size: height and width [pixel] that the
+    annotations are for. The pixels are as they lie in the file, unless its EXIF says that it is to
+    be turned, and the annotations are for the turned picture.
     """
     path = images / picture_name(images, file_name)
     if not path.is_file():
         raise DatasetError(f'{path}: no such picture; is --images the folder that holds it?')
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    picture = _read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if size is None or picture.shape[:2] == size:
+        return picture
+    turned = _read_picture(path, cv2.IMREAD_COLOR)
+    if turned.shape[:2] != size:
+        raise DatasetError(
+            f'{path}: {picture.shape[1]}x{picture.shape[0]} pixels, but the annotations are for '
+            f'{size[1]}x{size[0]}')
+    return turned
+
+
+def _read_picture(path: Path, flags: int) -> Bgr:
+    try:
+        picture = cv2.imread(str(path), flags)
+    except cv2.error as error:
+        raise DatasetError(f'{path}: not a readable picture: {error.err}') from error
     if picture is None:
         raise DatasetError(f'{path}: not a readable picture')
     return np.asarray(picture, np.uint8)
 
 
 def picture_name(images: Path, file_name: str) -> Path:
-    """Return the name of a frame's picture, which may be of another kind than the one told."""
-    name = Path(file_name)
-    for candidate in (name, *(name.with_suffix(suffix) for suffix in _PICTURES)):
-        if (images / candidate).is_file():
-            return candidate
-    return name
+    """
+    Return the name of a frame's picture, below the folder of all.
+
+    It may be of another kind than the one told, or have other zeros before its number. Raises
+    DatasetError for a name that leads out of the folder, or is none.
+    """
+    name = Path(file_name.replace('\\', '/'))
+    if name.is_absolute() or '..' in name.parts or '\0' in file_name or not name.name:
+        raise DatasetError(f'{file_name!r:.80}: expected the name of a picture below {images}')
+    try:
+        for candidate in (name, *(name.with_suffix(suffix) for suffix in _PICTURES)):
+            if (images / candidate).is_file():
+                return candidate
+        return _of_the_same_number(images, name) or name
+    except OSError as error:  # a name that no file can have
+        raise DatasetError(f'{file_name!r:.80}: {error.strerror}') from error
+
+
+def _of_the_same_number(images: Path, name: Path) -> Path | None:
+    """Return the picture whose name differs in the zeros before its numbers alone."""
+    folder = images / name.parent
+    meant, _ = natural_order(name.stem)
+    found = [
+        entry.name for entry in (folder.iterdir() if folder.is_dir() else ())
+        if entry.suffix.lower() in _PICTURES and natural_order(entry.stem)[0] == meant
+    ]
+    if len(found) > 1:
+        raise DatasetError(f'{folder / name}: no such picture, but {", ".join(sorted(found))}')
+    return name.with_name(found[0]) if found else None
 
 
 def _load_folder(folder: Path) -> Dataset:
     videos: list[Video] = []
     tracks: list[GroundTruthTrack] = []
-    for sequence in sorted(path for path in folder.iterdir() if path.is_dir()):
-        pictures = sorted(sequence.glob('*.png'))
+    for sequence in sorted(folder.iterdir(), key=lambda path: natural_order(path.name)):
+        place, pictures = _mask_pictures(sequence)
         if pictures:
-            video, masks = _load_sequence(len(videos) + 1, sequence.name, pictures)
+            video, masks = _load_sequence(len(videos) + 1, place, pictures)
             videos.append(video)
             tracks += _objects(video, masks, first_id=len(tracks) + 1)
     if not videos:
@@ -159,30 +203,40 @@ def _load_folder(folder: Path) -> Dataset:
     return Dataset(tuple(videos), (_OBJECT,), tuple(tracks))
 
 
+def _mask_pictures(sequence: Path) -> tuple[str, list[Path]]:
+    """
+    Return the mask pictures of a video in order, and the folder that its frames are in.
+
+    They are its own, or as CVAT exports MOTS lie in `instances`, the frames beside in `images`.
+    """
+    if not sequence.is_dir() or sequence.name == _CLASS_PICTURES:
+        return '', []
+    nested = sequence / 'instances'
+    place = f'{sequence.name}/images' if nested.is_dir() else sequence.name
+    files = (nested if nested.is_dir() else sequence).iterdir()
+    masks = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
+    return place, sorted(masks, key=lambda path: natural_order(path.name))
+
+
 def _load_sequence(
-    video_id: int, name: str, pictures: Sequence[Path]
-) -> tuple[Video, list[npt.NDArray[np.uint8]]]:
-    masks = [_read_labels(path) for path in pictures]
-    if len({mask.shape for mask in masks}) > 1:
-        raise DatasetError(f'{pictures[0].parent}: the mask pictures differ in size')
+    video_id: int, place: str, pictures: Sequence[Path]
+) -> tuple[Video, list[Labels]]:
+    masks = [read_mask_picture(path) for path in pictures]
+    for path, mask in zip(pictures, masks, strict=True):
+        if mask.shape != masks[0].shape or mask.dtype != masks[0].dtype:
+            raise DatasetError(
+                f'{path}: {_described(mask)}, but {pictures[0].name} has {_described(masks[0])}')
     height, width = masks[0].shape
-    file_names = tuple(f'{name}/{path.stem}.jpg' for path in pictures)
+    file_names = tuple(f'{place}/{path.stem}.jpg' for path in pictures)
     return Video(video_id, height, width, len(masks), file_names), masks
 
 
-def _read_labels(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the object of every pixel, uint8 [H, W], 0 for none: grey value or palette index."""
-    try:
-        with PIL.Image.open(path) as picture:
-            labels = np.asarray(picture if picture.mode in 'LP' else picture.convert('L'))
-    except OSError as error:
-        raise DatasetError(f'{path}: not a readable mask picture: {error}') from error
-    return labels.astype(np.uint8)
+def _described(mask: Labels) -> str:
+    bits = {1: '8 bits', 2: '16 bits', 4: 'colours'}[mask.itemsize]
+    return f'{mask.shape[1]}x{mask.shape[0]} pixels of {bits}'
 
 
-def _objects(
-    video: Video, masks: Sequence[npt.NDArray[np.uint8]], first_id: int
-) -> list[GroundTruthTrack]:
+def _objects(video: Video, masks: Sequence[Labels], first_id: int) -> list[GroundTruthTrack]:
     labels = sorted(set().union(*(np.unique(mask).tolist() for mask in masks)) - {0})
     return [
         _object(first_id + index, video, [mask == label for mask in masks])

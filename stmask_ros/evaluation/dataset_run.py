@@ -103,12 +103,7 @@ class DatasetRun:
         state = self._segmenter.initial_state(1)
         seconds = []
         for frame, file_name in enumerate(video.file_names):
-            image = read_frame(self._folder.images, file_name)
-            if image.shape[:2] != (video.height, video.width):
-                raise DatasetError(
-                    f'{file_name}: {image.shape[1]}x{image.shape[0]} pixels, but the annotations '
-                    f'of the video are for {video.width}x{video.height}'
-                )
+            image = read_frame(self._folder.images, file_name, (video.height, video.width))
             start = time.perf_counter()
             results, (state,) = self._segmenter.step([image], [state])
             seconds.append(time.perf_counter() - start)

@@ -42,7 +42,7 @@ class Receiver(Generic[Message]):
         )
         self._closing = Event()
         self._wake = GuardCondition(None, None, node.context)
-        self._thread = Thread(target=self._run, name=f'receiver {topic}', daemon=True)
+        self._thread = Thread(target=self._run, name=f'receiver {self.topic_name}', daemon=True)
         self._thread.start()
 
     @property
