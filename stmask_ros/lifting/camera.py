@@ -100,6 +100,8 @@ class Calibration:
 
         Returns pixels float32 [N, 2] (column, row), and bool [N], whether a point is in view.
         """
+        if len(points) == 0:
+            return np.zeros((0, 2), np.float32), np.zeros(0, bool)
         z = points[:, 2]
         with np.errstate(all='ignore'):
             rays = points[:, :2] / z[:, None]

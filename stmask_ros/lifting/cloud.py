@@ -78,7 +78,7 @@ def _records(message: Any) -> npt.NDArray[np.uint8]:
             f'bytes in rows of {row_step} need {needed}'))
     strides = (row_step, point_step, 1)
     rows = np.ndarray((height, width, point_step), np.uint8, data, strides=strides)
-    return rows.reshape(height * width, point_step)
+    return np.ascontiguousarray(rows.reshape(height * width, point_step))
 
 
 def _column(records: npt.NDArray[np.uint8], field: Any, order: str) -> npt.NDArray[Any]:
@@ -87,10 +87,11 @@ def _column(records: npt.NDArray[np.uint8], field: Any, order: str) -> npt.NDArr
         raise LiftingError('cloud fields', (
             f"field '{field.name}' has the datatype {field.datatype}: expected 1 to 8"))
     offset, size, point_step = int(field.offset), int(kind[1]), records.shape[1]
-    if offset + size > point_step:
+    if not 0 <= offset <= point_step - size:
         raise LiftingError('cloud fields', (
-            f"field '{field.name}' ends at byte {offset + size} of a point of {point_step} bytes"))
+            f"field '{field.name}' takes bytes {offset} to {offset + size} of a point of "
+            f'{point_step} bytes'))
     if len(records) == 0:
         return np.zeros(0, kind)
     return np.ndarray(
-        (len(records),), f'{order}{kind}', records, offset, strides=(records.strides[0],))
+        (len(records),), f'{order}{kind}', records, offset, strides=(point_step,))

@@ -22,6 +22,9 @@ Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+# After a longer pause, nothing that was known still holds [ns].
+_LONGEST_GAP = 10_000_000_000
+
 
 @dataclass(frozen=True)
 class SurfacePoints:
@@ -48,7 +51,7 @@ class LiftedFrame:
     aligned, turned: boxes around the visible surface, as it was when it was last measured.
     points_used: int64 [N]. valid_shares: float64 [N], share of the mask with valid depth.
     last_measured: int64 [N], stamp of the last measurement that counted [ns]; 0 for never.
-    surface: the points that were measured.
+    surface: the points that were measured. vertical: the output frame's vertical axis, 2 or 1.
     """
 
     measured: BoolArray
@@ -62,6 +65,7 @@ class LiftedFrame:
     valid_shares: Float64Array
     last_measured: Int64Array
     surface: SurfacePoints
+    vertical: int
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ class _Memory:
     def empty(cls, epoch: int, stamp: int) -> _Memory:
         """Return a memory without tracks."""
         return cls(epoch, stamp, Tracks.none(), Boxes.unknown(0), Boxes.unknown(0))
+
+    def leads_to(self, frame: InstanceFrame) -> bool:
+        """Say whether a frame continues what is remembered."""
+        return self.epoch == frame.epoch and 0 < frame.stamp - self.stamp <= _LONGEST_GAP
 
     def boxes_of(self, tracks: Tracks) -> tuple[Boxes, Boxes]:
         """Return the boxes of some tracks, NaN for those that are new."""
@@ -115,10 +123,11 @@ class Lifter:
         Return the instances of the next image.
 
         to_output: from the image's optical frame to the output frame, at the image's stamp.
-        A new epoch, and a stamp that is not later than the last one, start afresh.
+        A new epoch, a stamp that is not later than the last one and a gap of more than ten
+        seconds start afresh.
         """
         memory = self._memory
-        if memory is None or memory.epoch != frame.epoch or frame.stamp <= memory.stamp:
+        if memory is None or not memory.leads_to(frame):
             memory = _Memory.empty(frame.epoch, frame.stamp)
         found, own = measure(samples, self.sensor, to_output, self._vertical)
         # The mask of a coasting track was carried here, and may lie on what hides the object.
@@ -132,7 +141,8 @@ class Lifter:
         counted[seen] = accepted
         memory = self._remember(memory, frame, found, counted, tracks)
         surface = SurfacePoints(to_output.apply(samples.points[own]), samples.owners[own])
-        return _lifted(frame, found, counted, seen & ~counted, memory, surface)
+        return _lifted(
+            frame, found, counted, seen & ~counted, memory, surface, self._vertical)
 
     def _remember(
         self, memory: _Memory, frame: InstanceFrame, found: Measurements, counted: BoolArray,
@@ -156,7 +166,7 @@ class Lifter:
 
 def _lifted(
     frame: InstanceFrame, found: Measurements, counted: BoolArray, rejected: BoolArray,
-    memory: _Memory, surface: SurfacePoints,
+    memory: _Memory, surface: SurfacePoints, vertical: int,
 ) -> LiftedFrame:
     rows, there = memory.tracks.rows(frame.track_ids)
     places = np.flatnonzero(there)
@@ -175,7 +185,8 @@ def _lifted(
         points_used=found.points_used,
         valid_shares=found.valid_shares,
         last_measured=_spread(tracks.measured_at, places, count, 0),
-        surface=surface)
+        surface=surface,
+        vertical=vertical)
 
 
 def _spread(

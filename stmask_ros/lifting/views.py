@@ -78,11 +78,11 @@ class RegisteredView:
             covered = np.flatnonzero(in_depth >= 0)
             pixels, owners, in_depth = pixels[covered], owners[covered], in_depth[covered]
         looked_at = np.bincount(owners, minlength=len(frame))
-        z = depth.metres(in_depth)
-        valid = np.flatnonzero(z > 0)
-        pixels, owners, in_depth, z = pixels[valid], owners[valid], in_depth[valid], z[valid]
+        z, rays = depth.metres(in_depth), self.depth.rays.take(in_depth, axis=0)
+        valid = np.flatnonzero((z > 0) & np.isfinite(rays[:, 0]))
+        pixels, owners, z = pixels[valid], owners[valid], z[valid]
         points = np.empty((len(z), 3), np.float32)
-        np.multiply(self.depth.rays.take(in_depth, axis=0), z[:, None], out=points[:, :2])
+        np.multiply(rays[valid], z[:, None], out=points[:, :2])
         points[:, 2] = z
         widths = (0.5 / self.image.fx * np.sqrt(inside.strides)).astype(np.float32)
         return Samples(

@@ -16,17 +16,17 @@ FLOORS = (
     'installation', 'resources', 'memory', 'names', 'fingerprint', 'output_files', 'masks',
     'layers', 'images', 'bags', 'families', 'models', 'tracking', 'lifting',
     'views', 'sources', 'evaluation', 'training',
-    'ros', 'camera', 'node', 'commands', 'cli',
+    'ros', 'camera', 'node', 'lifter', 'commands', 'cli',
 )
 
 # The rooms that may import ROS when they are loaded; commands do so when they are run.
-WITH_ROS = ('camera', 'node', 'ros')
+WITH_ROS = ('camera', 'lifter', 'node', 'ros')
 
 # Commands that are themselves imported when they are called.
 THAT_RUN_NODES = ('stmask_ros.commands.bag_annotate', 'stmask_ros.commands.demo')
 
 ROS = ('ament_index_python', 'builtin_interfaces', 'cv_bridge', 'launch', 'launch_ros', 'rclpy',
-       'rosidl_runtime_py', 'std_srvs', 'stmask_ros.msg')
+       'rosidl_runtime_py', 'std_srvs', 'stmask_ros.msg', 'tf2_ros')
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

@@ -15,7 +15,7 @@ PROJECTS = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'skimage': 'scikit
 
 # These come with ROS 2 (requirements/kilted.txt and jazzy.txt, or an installation).
 ROS = re.compile(r'rclpy|launch|launch_ros|cv_bridge|ament_index_python|builtin_interfaces|'
-                 r'rosidl_runtime_py|std_srvs|rcl_interfaces|\w+_msgs')
+                 r'rosidl_runtime_py|std_srvs|rcl_interfaces|tf2_ros|\w+_msgs')
 
 
 def imported_modules() -> set[str]:

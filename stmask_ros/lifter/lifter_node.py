@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry of the lifter node's process: `python -m stmask_ros.lifter.lifter_node`."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from stmask_ros.ros.early_end import EarlyEnd, end_process
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the node, as process.run() says, and end the process with its exit code."""
+    early_end = EarlyEnd()
+    # Importing takes a moment, in which a signal must end the process cleanly too.
+    from stmask_ros.lifter.lifter import LifterNode
+    from stmask_ros.ros.process import run
+
+    end_process(run('lifter', LifterNode, arguments, early_end.stand_down))
+
+
+if __name__ == '__main__':
+    main()
