@@ -80,6 +80,7 @@ MOVED = {
     'training.loss_inputs': 'families.stmask.training.loss_inputs',
     'tracking.rows': 'layers.rows',
     'training.initialisation': 'families.stmask.training.initialisation',
+    'training.pairs': 'training.clips',
     'training.losses': 'families.stmask.training.losses',
     'training.mask_losses': 'families.stmask.training.mask_losses',
     'training.step': 'families.stmask.training.step',

@@ -26,9 +26,10 @@ def main() -> None:
     parser.add_argument('share', type=float, help='of the way back, 0 to 1')
     parser.add_argument('out', type=Path, help='.safetensors to write')
     options = parser.parse_args()
-    trained = load_model(options.model).network
+    model = load_model(options.model)
+    trained = model.network
     start = copy.deepcopy(trained)
-    initialise_from(start, options.start)
+    initialise_from(model.family, start, options.start)
     old = start.state_dict()
     mixed = {
         name: torch.lerp(value, old[name], options.share) if value.is_floating_point() else value

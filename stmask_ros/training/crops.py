@@ -1,4 +1,4 @@
-"""Pairs of still pictures: two crops of one, between which the camera has moved a little."""
+"""Clips of still pictures: crops of one, between which the camera has moved a little."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pycocotools import mask as coco_mask
 from stmask_ros.evaluation.annotations import read_frame
 from stmask_ros.evaluation.dataset import DatasetError
 from stmask_ros.evaluation.rle import Rle, SegmentationError, read_masks
+from stmask_ros.training.clips import Clip
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap, UInt8Array
-from stmask_ros.training.pairs import Pair
 
 Transform = npt.NDArray[np.float64]
 # What lies outside of the picture is filled with this.
@@ -35,7 +35,7 @@ class CropConfig:
     height, width: of the crops [pixel]. scales: smallest and largest width of a crop, as a share
     of the picture's. around_objects: share of the crops that are chosen to show a drawn object at
     a drawn size instead, a share of the crop's longer side within sizes.
-    repeats: pairs of each picture in an epoch.
+    repeats: clips of each picture in an epoch.
     """
 
     height: int = 288
@@ -53,14 +53,20 @@ class _Picture:
     labels: tuple[int, ...]
 
 
-class PicturePairs:
+class PictureClips:
     """Moving crops of pictures in COCO's format; what is not annotated in them is not known."""
 
     def __init__(
-        self, annotations: Path, images: Path, classes: ClassMap, config: CropConfig
+        self, annotations: Path, images: Path, classes: ClassMap, config: CropConfig,
+        length: int = 2,
     ) -> None:
-        """Read the annotations; DatasetError if they are not as COCO has them."""
+        """
+        Read the annotations; DatasetError if they are not as COCO has them.
+
+        length: crops of a clip.
+        """
         self._images = images
+        self._length = length
         self._config = config
         try:
             self._pictures = _pictures(json.loads(annotations.read_text()), classes)
@@ -68,17 +74,20 @@ class PicturePairs:
             raise DatasetError(f'{annotations}: not as COCO has it: {error!r}') from error
 
     def __len__(self) -> int:
-        """Return the pairs of an epoch."""
+        """Return the clips of an epoch."""
         return len(self._pictures) * self._config.repeats
 
-    def pair(self, number: int, rng: np.random.Generator) -> Pair:
-        """Return two crops of a picture, drawn by rng."""
+    def clip(self, number: int, rng: np.random.Generator) -> Clip:
+        """Return crops of a picture, drawn by rng."""
         picture = self._pictures[number % len(self._pictures)]
         image = read_frame(self._images, picture.file_name)
         masks = [np.asarray(coco_mask.decode(rle), np.uint8) for rle in picture.masks]
         window = self._window(image.shape[:2], picture, rng)
-        first = self._crop(image, masks, picture.labels, window)
-        return first, self._crop(image, masks, picture.labels, self._moved(window, rng))
+        crops = []
+        for _ in range(self._length):
+            crops.append(self._crop(image, masks, picture.labels, window))
+            window = self._moved(window, rng)
+        return tuple(crops)
 
     def _window(
         self, size: tuple[int, ...], picture: _Picture, rng: np.random.Generator

@@ -12,9 +12,10 @@ from stmask_ros.fingerprint import Fingerprint, file_sha256, files_fingerprint, 
 from stmask_ros.training.config import CocoData, TrainingConfig, VideoData
 from stmask_ros.training.sources import chosen_annotations
 
-# Where a run is kept, how long it is, how it is watched, and from when on weights are averaged.
+# A configuration's name tells its family. Where a run is kept, how long it is, how it is
+# watched, and from when on weights are averaged.
 MAY_CHANGE = (
-    'out', 'iterations', 'workers', 'log_every', 'checkpoint_every', 'validate_every',
+    'family', 'out', 'iterations', 'workers', 'log_every', 'checkpoint_every', 'validate_every',
     'validation', 'averaged_iterations',
 )
 _DATA = ('videos', 'synthetic', 'pictures', 'initial_weights')
@@ -32,6 +33,7 @@ def training_fingerprint(config: TrainingConfig) -> Fingerprint:
     weights = config.initial_weights
     return {
         **options,
+        'loss': asdict(config.loss_options()),
         'initial_weights': None if weights is None else file_sha256(weights),
         'videos': _each(map(_videos, config.videos)),
         'synthetic': _each(

@@ -5,31 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stmask_ros.evaluation.annotations import Annotations, load_annotations
+from stmask_ros.training.clips import ClipSource, SyntheticClips, VideoClips
 from stmask_ros.training.config import ClassNames, SyntheticData, TrainingConfig, VideoData
-from stmask_ros.training.crops import PicturePairs
+from stmask_ros.training.crops import PictureClips
 from stmask_ros.training.cutouts import Library, coco_pictures, video_pictures
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap
-from stmask_ros.training.pairs import PairSource, SyntheticPairs, VideoPairs
 from stmask_ros.training.synthetic import ClipGenerator
 
 
-def build_sources(config: TrainingConfig) -> list[PairSource]:
+def build_sources(config: TrainingConfig) -> list[ClipSource]:
     """Open all data of a run; DatasetError, ValueError or OSError if that cannot be done."""
-    sources: list[PairSource] = [
-        VideoPairs(
+    length = config.clip_length()
+    sources: list[ClipSource] = [
+        VideoClips(
             chosen_annotations(videos), videos.images, _class_map(config, videos.classes),
-            config.gap,
+            config.gap, length,
         )
         for videos in config.videos
     ]
     for data in config.synthetic:
         library = Library.of(pictures_of(config, data), data.most_in_background)
         generator = ClipGenerator(library, data.clips, config.seed)
-        sources.append(SyntheticPairs(generator, config.gap, data.pairs))
+        sources.append(SyntheticClips(generator, config.gap, data.pairs, length))
     for still in config.pictures:
         classes = _class_map(config, still.coco.classes)
         sources.append(
-            PicturePairs(still.coco.annotations, still.coco.images, classes, still.crops)
+            PictureClips(
+                still.coco.annotations, still.coco.images, classes, still.crops, length
+            )
         )
     return sources
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stmask_ros.evaluation.annotations import Annotations
+from stmask_ros.families.all import family_named
 from stmask_ros.families.errors import TrainingError
-from stmask_ros.families.stmask.network import STMask
-from stmask_ros.families.stmask.preprocess import preprocess
-from stmask_ros.families.stmask.tracks import TrackerConfig
-from stmask_ros.families.stmask.training.initialisation import initialise_for_training
-from stmask_ros.families.stmask.training.losses import Losses
-from stmask_ros.families.stmask.training.step import TrainingStep, freeze_stages
+from stmask_ros.families.family import Augmentation, Losses, ParameterGroup
 from stmask_ros.fingerprint import differences
 from stmask_ros.models.checkpoint import Model, ModelDescription, tensors_sha256
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -29,10 +26,11 @@ from stmask_ros.training.checkpoints import (
     save_checkpoint,
     save_model,
 )
+from stmask_ros.training.clips import Clip, ClipSource
 from stmask_ros.training.config import TrainingConfig
 from stmask_ros.training.fingerprint import training_fingerprint
-from stmask_ros.training.loader import Example, PairDataset, PairSampler, build_loader
-from stmask_ros.training.pairs import PairSource
+from stmask_ros.training.freezing import freeze_stages, set_to_training
+from stmask_ros.training.loader import ClipDataset, ClipSampler, build_loader
 from stmask_ros.training.progress import Progress
 from stmask_ros.training.schedule import rate_factor
 from stmask_ros.training.sources import build_sources, chosen_annotations
@@ -44,6 +42,18 @@ _LOGGER = logging.getLogger(__name__)
 _CHECKPOINT = 'last.pt'
 
 
+@dataclass(frozen=True)
+class _ExampleOf:
+    # What a family makes of a clip; workers find the family by its name.
+    family: str
+    configuration: Any
+    augmentation: Augmentation
+
+    def __call__(self, clip: Clip, rng: np.random.Generator) -> Any:
+        training = family_named(self.family).training
+        return training.example(self.configuration, clip, self.augmentation, rng)
+
+
 class Trainer:
     """
     A network in training. Goes on from the checkpoint in the configuration's folder.
@@ -53,7 +63,7 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainingConfig, team: Team, sources: Sequence[PairSource] | None = None,
+        self, config: TrainingConfig, team: Team, sources: Sequence[ClipSource] | None = None,
         overwrite: bool = False,
     ) -> None:
         """
@@ -69,8 +79,10 @@ class Trainer:
         self.iteration = 0
         self._step = _build_step(config)
         # Convolutions learn fastest in this layout, on the CPU and on GPUs.
-        self._step.to(team.device).to(memory_format=torch.channels_last).train()
-        self._optimiser = _build_optimiser(config, self.network)
+        self._step.to(team.device).to(memory_format=torch.channels_last)
+        set_to_training(self._step, config.freeze_batch_norm)
+        self._groups = _parameter_groups(config, self.network)
+        self._optimiser = _build_optimiser(config, self._groups)
         self._average = _build_average(config, self.network)
         self._scaler = torch.amp.GradScaler(
             team.device.type, enabled=config.precision == 'float16'
@@ -91,27 +103,26 @@ class Trainer:
             self._validation = chosen_annotations(config.validation)
 
     @property
-    def network(self) -> STMask:
+    def network(self) -> nn.Module:
         """The network, in training."""
-        return self._step.network
+        network = self._step.network
+        assert isinstance(network, nn.Module)
+        return network
 
     @property
-    def result(self) -> STMask:
+    def result(self) -> nn.Module:
         """The network that is saved and scored: the running mean of that in training, if any."""
         if self._average is None:
             return self.network
-        averaged = self._average.module
-        assert isinstance(averaged, STMask)
-        return averaged
+        return self._average.module
 
     def run(self, iterations: int | None = None) -> None:
         """Train up to an iteration, the configuration's last without one."""
         config, worker = self.config, self.team.worker
         last = config.iterations if iterations is None else iterations
-        dataset = PairDataset(
-            self._sources, self.network.config, config.flip, config.seed, config.color_jitter,
-        )
-        sampler = PairSampler(
+        example = _ExampleOf(config.family, config.network_config(), config.augmentation())
+        dataset = ClipDataset(self._sources, example, config.seed)
+        sampler = ClipSampler(
             len(dataset), config.batch_size, config.seed, range(self.iteration, last),
             worker.rank, worker.count,
         )
@@ -130,16 +141,13 @@ class Trainer:
             self._save()
             progress.close()
 
-    def _iterate(self, batch: Sequence[Example]) -> Losses:
-        config, device = self.config, self.team.device
+    def _iterate(self, batch: Sequence[Any]) -> Losses:
+        config = self.config
         torch.manual_seed(hash((config.seed, self.iteration, self.team.worker.rank)))
         factor = rate_factor(self.iteration, config.steps, config.warm_up)
-        rates = (config.learning_rate, config.learning_rate * config.backbone_rate)
-        for group, rate in zip(self._optimiser.param_groups, rates, strict=True):
-            group['lr'] = rate * factor
-        images = preprocess([example.image for example in batch], self.network.config, device)
-        targets = [example.targets.to(device) for example in batch]
-        losses: Losses = self._parallel(images, targets)
+        for options, group in zip(self._optimiser.param_groups, self._groups, strict=True):
+            options['lr'] = config.learning_rate * group.rate * factor
+        losses: Losses = self._parallel(batch)
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(losses.total).backward()
         self._update()
@@ -229,13 +237,12 @@ class Trainer:
         config = self.config
         description = ModelDescription(
             config.name, config.configuration, config.classes, config.out / config.name,
-            config.options,
+            config.options, family=config.family,
         )
         self.team.share_buffers(self.result)
         digest = tensors_sha256(self.result.state_dict())
-        return VideoSegmenter(
-            Model(description, self.result, digest), self.team.device, TrackerConfig()
-        )
+        model = Model(description, self.result, digest)
+        return VideoSegmenter(model, self.team.device, model.tracker())
 
 
 def _check(config: TrainingConfig, team: Team) -> None:
@@ -244,50 +251,47 @@ def _check(config: TrainingConfig, team: Team) -> None:
             f'batch_size: expected a multiple of the {team.worker.count} workers, '
             f'got {config.batch_size}'
         )
-    network = config.network_config()
-    calibrations = {
-        network.class_calibration, network.mask_calibration, network.track_calibration
-    }
-    deforms = network.deformable_interval > 0 or calibrations != {'none'}
-    if config.precision != 'float32' and team.device.type == 'cpu' and deforms:
-        raise TrainingError(
-            f'precision {config.precision} with deformable convolutions needs CUDA: '
-            'use float32 on the CPU'
-        )
+    training = config.family_of_networks().training
+    training.check(config.network_config(), config.precision, team.device)
 
 
-def _build_step(config: TrainingConfig) -> TrainingStep:
-    network = STMask(config.network_config())
-    initialise_for_training(network, config.seed)
+def _build_step(config: TrainingConfig) -> nn.Module:
+    family = config.family_of_networks()
+    network = family.build(config.network_config())
+    family.training.initialise(network, config.seed)
     if config.initial_weights is not None:
-        initialise_from(network, config.initial_weights)
-    loss = replace(
-        config.loss, variances=network.config.variances,
-        mask_activation=network.config.mask_activation,
-    )
-    freeze_stages(network.backbone, config.frozen_stages)
-    return TrainingStep(network, loss, config.freeze_batch_norm, config.precision)
+        initialise_from(family, network, config.initial_weights)
+    backbone = family.training.backbone(network)
+    freeze_stages(backbone, family.training.stages(network), config.frozen_stages)
+    step: nn.Module = family.training.step(network, config.loss_options(), config.precision)
+    return step
 
 
-def _build_average(config: TrainingConfig, network: STMask) -> AveragedModel | None:
+def _build_average(config: TrainingConfig, network: nn.Module) -> AveragedModel | None:
     if config.averaged_iterations == 0:
         return None
     update = get_ema_multi_avg_fn(1 - 1 / config.averaged_iterations)
     return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
-def _build_optimiser(config: TrainingConfig, network: STMask) -> torch.optim.Optimizer:
-    """Return the optimiser, with two groups of parameters: all others, and the backbone's."""
-    backbone = set(network.backbone.parameters())
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {'params': [p for p in trained if p not in backbone]},
-        {'params': [p for p in trained if p in backbone]},
+def _build_optimiser(
+    config: TrainingConfig, groups: Sequence[ParameterGroup]
+) -> torch.optim.Optimizer:
+    options = [
+        {'params': list(group.parameters), 'weight_decay': config.weight_decay * group.decay}
+        for group in groups
     ]
     if config.optimiser == 'adamw':
-        return torch.optim.AdamW(
-            groups, config.learning_rate, weight_decay=config.weight_decay
-        )
-    return torch.optim.SGD(
-        groups, config.learning_rate, config.momentum, weight_decay=config.weight_decay
-    )
+        return torch.optim.AdamW(options, config.learning_rate)
+    return torch.optim.SGD(options, config.learning_rate, config.momentum)
+
+
+def _parameter_groups(config: TrainingConfig, network: nn.Module) -> list[ParameterGroup]:
+    """Return the parameters that learn: the family's groups, and the backbone's after them."""
+    training = config.family_of_networks().training
+    backbone = list(training.backbone(network).parameters())
+    groups = [*training.parameter_groups(network), ParameterGroup(backbone, config.backbone_rate)]
+    return [
+        replace(group, parameters=[p for p in group.parameters if p.requires_grad])
+        for group in groups
+    ]

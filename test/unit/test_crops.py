@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stmask_ros.evaluation.dataset import DatasetError
-from stmask_ros.training.crops import CropConfig, PicturePairs
+from stmask_ros.training.crops import CropConfig, PictureClips
 from stmask_ros.training.frames import ClassMap
 
 CLASSES = ClassMap(('square', 'thing'), {}, None)
@@ -37,8 +37,8 @@ def write(folder: Path, width: int = 320, height: int = 240) -> Path:
     return folder
 
 
-def pairs(folder: Path, **options: Any) -> PicturePairs:
-    return PicturePairs(
+def pairs(folder: Path, **options: Any) -> PictureClips:
+    return PictureClips(
         folder / 'instances.json', folder, CLASSES, CropConfig(90, 160, **options)
     )
 
@@ -49,7 +49,7 @@ def test_masks_lie_on_their_pixels(width: int, height: int, tmp_path: Path) -> N
     assert len(source) == 30
     shown = 0
     for number in range(30):
-        for frame in source.pair(number, np.random.default_rng(number)):
+        for frame in source.clip(number, np.random.default_rng(number)):
             assert frame.image.shape == (90, 160, 3)
             assert frame.masks.shape == (1, 90, 160)
             assert (frame.labels.tolist(), frame.ids.tolist()) == ([1], [1])
@@ -65,7 +65,7 @@ def test_the_second_crop_is_the_first_a_moment_later(tmp_path: Path) -> None:
     source = pairs(write(tmp_path), around_objects=1.0, sizes=(0.4, 0.5))
     moved = 0
     for seed in range(20):
-        first, second = (f.masks[0] for f in source.pair(0, np.random.default_rng(seed)))
+        first, second = (f.masks[0] for f in source.clip(0, np.random.default_rng(seed)))
         both = (first & second).sum() / (first | second).sum()
         assert both > 0.3
         moved += both < 0.95
@@ -74,7 +74,7 @@ def test_the_second_crop_is_the_first_a_moment_later(tmp_path: Path) -> None:
 
 def test_the_same_draw_gives_the_same_pair(tmp_path: Path) -> None:
     source = pairs(write(tmp_path))
-    one, other = (source.pair(0, np.random.default_rng(5)) for _ in range(2))
+    one, other = (source.clip(0, np.random.default_rng(5)) for _ in range(2))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_array_equal(first.image, second.image)
         np.testing.assert_array_equal(first.masks, second.masks)

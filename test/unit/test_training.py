@@ -17,14 +17,16 @@ from safetensors.torch import load_file, save_file
 
 from stmask_ros.evaluation.dataset_run import Worker
 from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.stmask.family import STMASK
 from stmask_ros.families.stmask.network import STMask, initialise
 from stmask_ros.families.stmask.preprocess import MEAN, STANDARD_DEVIATION
 from stmask_ros.families.stmask.training.initialisation import initialise_for_training
+from stmask_ros.families.stmask.training.loss_inputs import LossConfig
 from stmask_ros.models.checkpoint import load_model
 from stmask_ros.training.checkpoints import initialise_from
+from stmask_ros.training.clips import Clip
 from stmask_ros.training.config import SyntheticData, TrainingConfig
 from stmask_ros.training.frames import AnnotatedFrame
-from stmask_ros.training.pairs import Pair
 from stmask_ros.training.schedule import rate_factor
 from stmask_ros.training.trainer import Trainer
 from stmask_ros.training.workers import Team
@@ -59,7 +61,7 @@ class ShapePairs:
     def __len__(self) -> int:
         return 4
 
-    def pair(self, number: int, rng: np.random.Generator) -> Pair:
+    def clip(self, number: int, rng: np.random.Generator) -> Clip:
         return shapes(number, 0), shapes(number, 1)
 
 
@@ -99,7 +101,7 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(
     )
     # A few masks of many: what is drawn at random must be drawn again the same way.
     straight, stopped = (
-        replace(config, loss=replace(config.loss, max_masks=3)) for config in (straight, stopped)
+        replace(config, loss=LossConfig(max_masks=3)) for config in (straight, stopped)
     )
     whole, parts = trained(straight, 6), trained(stopped, 3, 6)
     assert whole.keys() == parts.keys()
@@ -245,7 +247,7 @@ def test_weights_that_fit_are_taken_and_others_stay(tmp_path: Path) -> None:
     network = STMask(tiny(tmp_path).network_config())
     initialise(network, seed=0)
     save_file(donor.state_dict() | {'semantic.weight': torch.zeros(1)}, tmp_path / 'w.safetensors')
-    left = initialise_from(network, tmp_path / 'w.safetensors')
+    left = initialise_from(STMASK, network, tmp_path / 'w.safetensors')
     assert left == [
         f'prediction_layers.0.conf_layer.{i}.{name}' for i in range(3)
         for name in ('weight', 'bias')
@@ -255,7 +257,7 @@ def test_weights_that_fit_are_taken_and_others_stay(tmp_path: Path) -> None:
     assert all(same)
     save_file({'other': torch.zeros(1)}, tmp_path / 'none.safetensors')
     with pytest.raises(TrainingError, match='none of its 1 tensors fits'):
-        initialise_from(network, tmp_path / 'none.safetensors')
+        initialise_from(STMASK, network, tmp_path / 'none.safetensors')
 
 
 def test_the_backbone_starts_from_imagenet(tmp_path: Path) -> None:
@@ -268,7 +270,7 @@ def test_the_backbone_starts_from_imagenet(tmp_path: Path) -> None:
     names = [*stem, *(f'_blocks.{i}' for i in range(1000))]
     backbone = dict(zip(names, donor.backbone.state_dict().values(), strict=False))
     torch.save(backbone | {'_fc.weight': torch.zeros(1000, 1280)}, tmp_path / 'imagenet.pth')
-    left = initialise_from(network, tmp_path / 'imagenet.pth')
+    left = initialise_from(STMASK, network, tmp_path / 'imagenet.pth')
     assert left
     assert not any(name.startswith('backbone.') for name in left)
     taken = network.backbone.state_dict()

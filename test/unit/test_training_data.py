@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,17 @@ import torch
 
 from stmask_ros.evaluation.annotations import load_annotations
 from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.examples import boxes_of, color_jittered
+from stmask_ros.families.family import Augmentation
 from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.family import STMASK
+from stmask_ros.families.stmask.training.examples import Example, examples
 from stmask_ros.training.clip_files import write_clips
+from stmask_ros.training.clips import SyntheticClips, VideoClips
 from stmask_ros.training.config import read_config
 from stmask_ros.training.cutouts import Library
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap
-from stmask_ros.training.loader import (
-    Example,
-    PairDataset,
-    PairSampler,
-    Place,
-    boxes_of,
-    build_loader,
-    color_jittered,
-    prepare,
-)
-from stmask_ros.training.pairs import SyntheticPairs, VideoPairs
+from stmask_ros.training.loader import ClipDataset, ClipSampler, Place, build_loader
 from stmask_ros.training.synthetic import ClipConfig, ClipGenerator
 
 CONFIG = STMaskConfig.named('stmask_lite', input_height=90, input_width=160)
@@ -47,6 +43,26 @@ def generator() -> ClipGenerator:
     return ClipGenerator(Library.of([whole]), CLIPS, seed=1)
 
 
+def dataset(
+    generator: ClipGenerator, color_jitter: float = 0.0
+) -> ClipDataset[list[Example]]:
+    """Return seven pairs."""
+    augmentation = Augmentation(True, color_jitter)
+    return ClipDataset(
+        [SyntheticClips(generator, 5, 7)],
+        lambda clip, rng: STMASK.training.example(CONFIG, clip, augmentation, rng), seed=3,
+    )
+
+
+def prepared(frame: AnnotatedFrame, config: STMaskConfig, flipped: bool) -> Example:
+    """Return a frame as the network takes it, mirrored or not."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        if bool(np.random.default_rng(seed).integers(2)) == flipped:
+            return examples([frame], config, Augmentation(), rng)[0]
+    raise AssertionError('a coin that falls one way twenty times')
+
+
 def test_boxes_of_masks_reach_from_edge_to_edge() -> None:
     masks = torch.from_numpy(frame().masks)
     expected = [[30 / 160, 20 / 90, 110 / 160, 80 / 90], [150 / 160, 5 / 90, 1, 9 / 90]]
@@ -54,14 +70,14 @@ def test_boxes_of_masks_reach_from_edge_to_edge() -> None:
 
 
 def test_masks_are_padded_as_the_image_is() -> None:
-    targets = prepare(frame(), CONFIG, flipped=False).targets
+    targets = prepared(frame(), CONFIG, flipped=False).targets
     assert targets.masks.shape == (2, 96, 160)
     assert not targets.masks[:, 90:].any()
     assert targets.boxes[0].tolist() == pytest.approx([30 / 160, 20 / 96, 110 / 160, 80 / 96])
 
 
 def test_a_mirrored_frame_mirrors_everything() -> None:
-    plain, mirrored = (prepare(frame(), CONFIG, flipped) for flipped in (False, True))
+    plain, mirrored = (prepared(frame(), CONFIG, flipped) for flipped in (False, True))
     assert np.array_equal(plain.image[:, ::-1], mirrored.image)
     assert torch.equal(plain.targets.masks.flip(2), mirrored.targets.masks)
     boxes = plain.targets.boxes[:, [2, 1, 0, 3]]
@@ -76,7 +92,7 @@ def test_an_object_that_vanishes_at_the_input_size_is_left_out() -> None:
     thin.masks[1] = False
     thin.masks[1, 0, 0] = True
     thin.masks[1, 89, 159] = False
-    kept = prepare(replace(thin, masks=np.roll(thin.masks, 1, axis=2)), small, flipped=False)
+    kept = prepared(replace(thin, masks=np.roll(thin.masks, 1, axis=2)), small, flipped=False)
     assert kept.targets.ids.tolist() == [4]
 
 
@@ -84,10 +100,10 @@ def test_pairs_of_a_video(generator: ClipGenerator, tmp_path: Path) -> None:
     clip = generator.clip(0)
     annotations = load_annotations(write_clips(tmp_path, [clip], ('a', 'b')))
     images, classes = tmp_path / 'JPEGImages', ClassMap(('b',), {})
-    pairs = VideoPairs(annotations, images, classes, gap=2)
+    pairs = VideoClips(annotations, images, classes, gap=2)
     steps = []
     for number in range(len(pairs)):
-        first, second = pairs.pair(number, np.random.default_rng(number))
+        first, second = pairs.clip(number, np.random.default_rng(number))
         frames = [clip.frame(i) for i in range(CLIPS.frames)]
         places = [
             next(i for i, f in enumerate(frames) if np.array_equal(f.image, seen.image))
@@ -99,33 +115,51 @@ def test_pairs_of_a_video(generator: ClipGenerator, tmp_path: Path) -> None:
     assert set(steps) <= {1, 2}
     assert len(set(steps)) == 2
     with pytest.raises(ValueError, match='no annotated object'):
-        VideoPairs(annotations, images, ClassMap(('c',), {}), gap=2)
+        VideoClips(annotations, images, ClassMap(('c',), {}), gap=2)
+
+
+def test_clips_of_several_frames(generator: ClipGenerator, tmp_path: Path) -> None:
+    """In the order of time, none twice while there are others."""
+    video = generator.clip(0)
+    annotations = load_annotations(write_clips(tmp_path, [video], ('a', 'b')))
+    frames = [video.frame(i).image for i in range(CLIPS.frames)]
+    real = VideoClips(annotations, tmp_path / 'JPEGImages', ClassMap(('b',), {}), 2, length=5)
+    for number in range(len(real)):
+        clip = real.clip(number, np.random.default_rng(number))
+        places = [next(i for i, f in enumerate(frames) if np.array_equal(f, seen.image))
+                  for seen in clip]
+        assert len(places) == 5
+        assert places == sorted(set(places))
+    made = SyntheticClips(generator, 5, 3, length=5).clip(0, np.random.default_rng(0))
+    assert len(made) == 5
+    assert all(not np.array_equal(a.image, b.image) for a, b in pairwise(made))
 
 
 def test_batches_do_not_depend_on_who_makes_them(generator: ClipGenerator) -> None:
-    dataset = PairDataset([SyntheticPairs(generator, 5, 7)], CONFIG, flip=True, seed=3)
+    pairs = dataset(generator)
 
     def batches(workers: int, iterations: range, rank: int = 0, world: int = 1):
-        sampler = PairSampler(len(dataset), 4, 3, iterations, rank, world)
-        return list(build_loader(dataset, sampler, workers))
+        sampler = ClipSampler(len(pairs), 4, 3, iterations, rank, world)
+        return list(build_loader(pairs, sampler, workers))
 
     straight = batches(0, range(4))
     resumed = [*batches(0, range(2)), *batches(2, range(2, 4))]
     shared = [batches(0, range(4), rank, 2) for rank in (0, 1)]
     for iteration, batch in enumerate(straight):
-        for example, again in zip(batch, resumed[iteration], strict=True):
+        flat, again_flat = (list(chain(*some)) for some in (batch, resumed[iteration]))
+        for example, again in zip(flat, again_flat, strict=True):
             assert np.array_equal(example.image, again.image)
             assert torch.equal(example.targets.masks, again.targets.masks)
         halves = [shared[rank][iteration] for rank in (0, 1)]
-        pairs = [half[start:start + 2] for start in (0, 2) for half in halves]
+        together = [half[i] for i in (0, 1) for half in halves]
         assert all(
             np.array_equal(a.image, b.image)
-            for a, b in zip(batch, [e for pair in pairs for e in pair], strict=True)
+            for a, b in zip(flat, chain(*together), strict=True)
         )
 
 
 def test_every_pair_comes_once_in_an_epoch() -> None:
-    places = [place for batch in PairSampler(6, 2, 0, range(6)) for place in batch]
+    places = [place for batch in ClipSampler(6, 2, 0, range(6)) for place in batch]
     assert [place.position for place in places] == list(range(12))
     epochs = [[place.number for place in places[start:start + 6]] for start in (0, 6)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(6))
@@ -133,16 +167,15 @@ def test_every_pair_comes_once_in_an_epoch() -> None:
 
 
 def test_the_same_place_is_the_same_pair(generator: ClipGenerator) -> None:
-    dataset = PairDataset([SyntheticPairs(generator, 5, 7)], CONFIG, flip=True, seed=3)
-    once, again, later = (dataset[Place(2, position)] for position in (5, 5, 12))
+    pairs = dataset(generator)
+    once, again, later = (pairs[Place(2, position)] for position in (5, 5, 12))
     assert np.array_equal(once[0].image, again[0].image)
     assert not np.array_equal(once[0].image, later[0].image)
 
 
 def test_both_images_of_a_pair_change_their_colors_alike(generator: ClipGenerator) -> None:
     def pair(color_jitter: float) -> list[Example]:
-        source = SyntheticPairs(generator, 5, 7)
-        return PairDataset([source], CONFIG, True, 3, color_jitter)[Place(2, 5)]
+        return dataset(generator, color_jitter)[Place(2, 5)]
 
     plain, changed, again = pair(0.0), pair(0.5), pair(0.5)
     for before, after, same in zip(plain, changed, again, strict=True):
@@ -151,9 +184,9 @@ def test_both_images_of_a_pair_change_their_colors_alike(generator: ClipGenerato
         assert not np.array_equal(before.image, after.image)
         assert torch.equal(before.targets.masks, after.targets.masks)
     rng = np.random.default_rng(0)
-    twice = color_jittered([plain[0], plain[0]], 0.5, rng)
+    twice = color_jittered([frame(), frame()], 0.5, rng)
     assert np.array_equal(twice[0].image, twice[1].image)
-    grey = replace(plain[0], image=np.full_like(plain[0].image, 90))
+    grey = replace(frame(), image=np.full_like(frame().image, 90))
     jittered_grey = color_jittered([grey], 1.0, rng)[0].image.astype(int)
     assert abs(jittered_grey - 90).max() <= 1  # nothing to saturate, turn or contrast: rounding
 

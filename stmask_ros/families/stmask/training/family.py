@@ -70,7 +70,7 @@ class STMaskTraining:
         loss = replace(
             options, variances=config.variances, mask_activation=config.mask_activation
         )
-        return TrainingStep(network, loss, False, precision)
+        return TrainingStep(network, loss, precision)
 
     def backbone(self, network: STMask) -> nn.Module:
         """Return the backbone."""

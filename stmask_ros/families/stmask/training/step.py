@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from stmask_ros.families.errors import TrainingError
+from stmask_ros.families.family import Precision
 from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.stmask.preprocess import preprocess
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
 from stmask_ros.families.stmask.training.box_losses import instance_losses
+from stmask_ros.families.stmask.training.examples import Example
 from stmask_ros.families.stmask.training.loss_inputs import DensePredictions, LossConfig, Propagate
 from stmask_ros.families.stmask.training.losses import Losses, multibox_loss
-from stmask_ros.families.stmask.training.targets import FrameTargets
-from stmask_ros.layers.backbone import DarkNet53, EfficientNetLite0, ResNet
-from stmask_ros.layers.csp import CspBackbone
-
-Precision = Literal['float32', 'bfloat16', 'float16']
-
-
-def freeze_stages(
-    backbone: ResNet | DarkNet53 | EfficientNetLite0 | CspBackbone, count: int
-) -> None:
-    """
-    Keep the weights of a backbone's stem and of its first stages as they are; of 0, none.
-
-    Raises TrainingError for more stages than there are.
-    """
-    stages = list(backbone.layers)
-    if not 0 <= count <= len(stages):
-        raise TrainingError(f'frozen_stages: expected 0 to {len(stages)}, got {count}')
-    if count == 0:
-        return
-    trained = {parameter for stage in stages[count:] for parameter in stage.parameters()}
-    for parameter in backbone.parameters():
-        parameter.requires_grad_(parameter in trained)
 
 
 def freeze_detector(network: STMask) -> None:
@@ -55,30 +34,22 @@ class TrainingStep(nn.Module):
     """
 
     def __init__(
-        self, network: STMask, loss: LossConfig, freeze_batch_norm: bool,
-        precision: Precision = 'float32',
+        self, network: STMask, loss: LossConfig, precision: Precision = 'float32'
     ) -> None:
-        """freeze_batch_norm: keep statistics, factors and offsets as they are."""
+        """precision: of the network's arithmetic; the losses are float32."""
         super().__init__()
         self.network = network
         self.loss = loss
         self.precision = precision
         freeze_detector(network)
-        if freeze_batch_norm:
-            for norm in self._batch_norms():
-                norm.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> TrainingStep:
-        """Switch to training, but for frozen batch norms."""
-        super().train(mode)
-        for norm in self._batch_norms():
-            if not norm.weight.requires_grad:
-                norm.eval()
-        return self
-
-    def forward(self, images: Tensor, targets: Sequence[FrameTargets]) -> Losses:
-        """images: float [B, 3, H, W] as the network takes them, pair by pair."""
-        with self._autocast(images.device):
+    def forward(self, batch: Sequence[Sequence[Example]]) -> Losses:
+        """batch: pairs of examples, on the host."""
+        device = next(self.network.parameters()).device
+        examples = list(chain.from_iterable(batch))
+        images = preprocess([example.image for example in examples], self.network.config, device)
+        targets = [example.targets.to(device) for example in examples]
+        with self._autocast(device):
             predictions = self.network(images)
             if isinstance(self.network.head, DistanceHead):
                 return instance_losses(
@@ -122,6 +93,3 @@ class TrainingStep(nn.Module):
     @property
     def _is_mixed(self) -> bool:
         return self.precision != 'float32'
-
-    def _batch_norms(self) -> list[nn.BatchNorm2d]:
-        return [m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)]

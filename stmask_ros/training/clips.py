@@ -1,7 +1,8 @@
-"""Pairs of frames to learn from: of annotated videos, and of clips made on the spot."""
+"""Clips of a few frames to learn from: of annotated videos, and made on the spot."""
 
 from __future__ import annotations
 
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,18 +14,18 @@ from stmask_ros.evaluation.dataset import DatasetError, GroundTruthTrack, Video
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap
 from stmask_ros.training.synthetic import ClipGenerator
 
-Pair = tuple[AnnotatedFrame, AnnotatedFrame]
+Clip = tuple[AnnotatedFrame, ...]
 
 
-class PairSource(Protocol):
-    """Pairs by number, in the order of time."""
+class ClipSource(Protocol):
+    """Clips by number; their frames are in the order of time."""
 
     def __len__(self) -> int:
-        """Return how many pairs make an epoch."""
+        """Return how many clips make an epoch."""
         ...
 
-    def pair(self, number: int, rng: np.random.Generator) -> Pair:
-        """Return pair 0 <= number < len, drawing from rng what is left to chance."""
+    def clip(self, number: int, rng: np.random.Generator) -> Clip:
+        """Return clip 0 <= number < len, drawing from rng what is left to chance."""
         ...
 
 
@@ -33,13 +34,18 @@ class _LabelledTrack(NamedTuple):
     label: int
 
 
-class VideoPairs:
-    """One pair for every annotated frame, with another annotated one nearby."""
+class VideoClips:
+    """One clip for every annotated frame, with other annotated ones nearby."""
 
     def __init__(
-        self, annotations: Annotations, images: Path, classes: ClassMap, gap: int
+        self, annotations: Annotations, images: Path, classes: ClassMap, gap: int, length: int = 2
     ) -> None:
-        """gap: most frames between the two. DatasetError if no object has a class."""
+        """
+        Look for annotated frames; DatasetError if no object has a class.
+
+        gap: most frames from one frame of a clip to the next. length: frames of a clip.
+        """
+        self._others = length - 1
         self._images = images
         self._gap = gap
         names = {category.id: category.name for category in annotations.dataset.categories}
@@ -63,14 +69,17 @@ class VideoPairs:
         """Return the number of annotated frames."""
         return len(self._frames)
 
-    def pair(self, number: int, rng: np.random.Generator) -> Pair:
-        """Return the frame and one nearby; twice the frame if there is none."""
+    def clip(self, number: int, rng: np.random.Generator) -> Clip:
+        """Return the frame and some nearby; the frame again where there are not as many."""
         video, frame = self._frames[number]
-        near = range(max(frame - self._gap, 0), min(frame + self._gap + 1, video.length))
+        reach = self._gap * self._others
+        near = range(max(frame - reach, 0), min(frame + reach + 1, video.length))
         others = [n for n in near if n != frame and self._is_annotated(video, n)]
-        other = int(rng.choice(others)) if others else frame
-        first, second = sorted((frame, other))
-        return self._read(video, first), self._read(video, second)
+        chosen = [frame]
+        for _ in range(self._others):
+            chosen.append(int(rng.choice(others)) if others else frame)
+            others = [n for n in others if n not in chosen]
+        return tuple(self._read(video, n) for n in sorted(chosen))
 
     def _is_annotated(self, video: Video, frame: int) -> bool:
         return any(t.track.sequence.masks[frame] is not None for t in self._tracks[video.id])
@@ -95,22 +104,26 @@ class VideoPairs:
         )
 
 
-class SyntheticPairs:
-    """Two frames of a clip that nobody saw before."""
+class SyntheticClips:
+    """A few frames of a synthetic video that nobody saw before."""
 
-    def __init__(self, generator: ClipGenerator, gap: int, count: int) -> None:
-        """gap: most frames between the two. count: pairs in an epoch."""
+    def __init__(self, generator: ClipGenerator, gap: int, count: int, length: int = 2) -> None:
+        """gap: most frames from one to the next. count: clips in an epoch. length: of a clip."""
         self._generator = generator
-        self._gap = min(gap, generator.config.frames - 1)
+        self._steps = length - 1
+        self._gap = min(gap, (generator.config.frames - 1) // max(self._steps, 1))
         self._count = count
 
     def __len__(self) -> int:
-        """Return the number of pairs in an epoch."""
+        """Return the number of clips in an epoch."""
         return self._count
 
-    def pair(self, number: int, rng: np.random.Generator) -> Pair:
-        """Return frames of a clip drawn by rng; the number means nothing."""
-        clip = self._generator.clip(int(rng.integers(2**31)))
-        gap = int(rng.integers(1, self._gap, endpoint=True)) if self._gap else 0
-        first = int(rng.integers(clip.config.frames - gap))
-        return clip.frame(first), clip.frame(first + gap)
+    def clip(self, number: int, rng: np.random.Generator) -> Clip:
+        """Return frames of a video drawn by rng; the number means nothing."""
+        video = self._generator.clip(int(rng.integers(2**31)))
+        steps = [
+            int(rng.integers(1, self._gap, endpoint=True)) if self._gap else 0
+            for _ in range(self._steps)
+        ]
+        first = int(rng.integers(video.config.frames - sum(steps)))
+        return tuple(video.frame(n) for n in accumulate(steps, initial=first))
