@@ -83,11 +83,10 @@ class PictureClips:
         image = read_frame(self._images, picture.file_name)
         masks = [np.asarray(coco_mask.decode(rle), np.uint8) for rle in picture.masks]
         window = self._window(image.shape[:2], picture, rng)
-        crops = []
-        for _ in range(self._length):
-            crops.append(self._crop(image, masks, picture.labels, window))
-            window = self._moved(window, rng)
-        return tuple(crops)
+        windows = [window]
+        while len(windows) < self._length:
+            windows.append(self._moved(windows[-1], rng))
+        return tuple(self._crop(image, masks, picture.labels, each) for each in windows)
 
     def _window(
         self, size: tuple[int, ...], picture: _Picture, rng: np.random.Generator
