@@ -7,6 +7,10 @@ The built-in clip, a webcam, and a camera driver that runs already:
     ros2 launch stmask_ros camera.launch.py source:=device:0
     ros2 launch stmask_ros camera.launch.py image_topic:=/front/image_raw
 
+With depth, the lifter comes up too, and says where things are in space:
+
+    ros2 launch stmask_ros camera.launch.py image_topic:=/rgb/image depth_topic:=/depth/image
+
 An argument that is left empty does not touch the value in the parameter file.
 """
 
@@ -34,6 +38,8 @@ from stmask_ros.ros.launching import (
     base_topic,
     camera_remappings,
     general_arguments,
+    lifter,
+    lifter_arguments,
     node_options,
     report_exit,
     segmenter_arguments,
@@ -61,6 +67,7 @@ def generate_launch_description() -> LaunchDescription:
         *general_arguments(CONFIG / 'stmask.yaml'),
         *_camera_arguments(),
         *segmenter_arguments(),
+        *lifter_arguments(CONFIG / 'lifter.yaml'),
         argument(
             'image_topic', 'Topic of the raw images; compressed ones come from <topic>/compressed.'
             ' Empty: image_raw of the camera node.',
@@ -116,8 +123,13 @@ def _start(context: LaunchContext) -> list[Action]:
     actions: list[Action] = [_segmenter(context, topic)]
     if camera:
         actions.append(_camera(context, topic))
+    lifters = lifter(
+        context, LaunchConfiguration('namespace'), topic,
+        f'{value_of(context, "name", str)}/instances',
+        (value_of(context, 'depth_topic', str), value_of(context, 'points_topic', str)))
+    actions += lifters
     if value_of(context, 'rviz', bool):
-        actions += _rviz(context, topic)
+        actions += _rviz(context, topic, bool(lifters))
     return actions
 
 
@@ -155,17 +167,20 @@ def _camera(context: LaunchContext, topic: str) -> Node:
     )
 
 
-def _rviz(context: LaunchContext, topic: str) -> list[Action]:
+def _rviz(context: LaunchContext, topic: str, in_space: bool) -> list[Action]:
     if shutil.which('rviz2') is None:
         get_logger('stmask').warning(
             'rviz:=true, but there is no rviz2 on the PATH: install it (ros-<distribution>-rviz2) '
             'or look at ~/overlay with another viewer')
         return []
     name = value_of(context, 'name', str)
+    display = 'lifter.rviz' if in_space else 'stmask.rviz'
     return [Node(
         package='rviz2',
         executable='rviz2',
         namespace=LaunchConfiguration('namespace'),
-        arguments=['--display-config', str(CONFIG / 'stmask.rviz')],
-        remappings=[('/image_raw', topic), ('/segmenter/overlay', f'{name}/overlay')],
+        arguments=['--display-config', str(CONFIG / display)],
+        remappings=[
+            ('/image_raw', topic), ('/segmenter/overlay', f'{name}/overlay'),
+            ('/lifter/markers', 'lifter/markers'), ('/lifter/points', 'lifter/points')],
     )]

@@ -7,6 +7,10 @@ The built-in clip twice, two webcams, and camera drivers that run already:
     ros2 launch stmask_ros multi_camera.launch.py cameras:=left,right source:=device:{index}
     ros2 launch stmask_ros multi_camera.launch.py cameras:=left,right image_topic:=/{camera}/image
 
+With depth of each, a lifter for each camera comes up too, such as /front/lifter:
+
+    ros2 launch stmask_ros multi_camera.launch.py depth_topic:=/{camera}/depth/image
+
 The answers come on /segmenter/front/instances and so on. An argument that is left empty does not
 touch the value in the parameter file. A camera that ends leaves the others running.
 """
@@ -28,6 +32,8 @@ from stmask_ros.ros.launching import (
     base_topic,
     camera_remappings,
     general_arguments,
+    lifter,
+    lifter_arguments,
     node_options,
     report_exit,
     segmenter_arguments,
@@ -43,6 +49,7 @@ CAMERA_PARAMETERS = {
     'loop': bool,
     'use_sim_time': bool,
 }
+LIFTED_TOPICS = ('depth_topic', 'points_topic')
 BATCH_PARAMETERS = {'max_batch': int, 'batch_wait': float}
 
 
@@ -52,6 +59,7 @@ def generate_launch_description() -> LaunchDescription:
         *general_arguments(CONFIG / 'stmask.yaml'),
         *_camera_arguments(),
         *segmenter_arguments(),
+        *lifter_arguments(CONFIG / 'lifter.yaml'),
         argument('max_batch', 'Most images in one step. 0: all on a GPU, one on a CPU.'),
         argument('batch_wait', 'Longest time an image waits for other cameras [s].'),
         OpaqueFunction(function=_start),
@@ -106,7 +114,20 @@ def _start(context: LaunchContext) -> list[Action]:
             _camera(context, name, index, topic)
             for index, (name, topic) in enumerate(topics.items())
         ]
+    for index, (name, topic) in enumerate(topics.items()):
+        actions += _lifter(context, name, index, topic)
     return actions
+
+
+def _lifter(context: LaunchContext, name: str, index: int, topic: str) -> list[Node]:
+    """Return the lifter of a camera, called <name>/lifter, if topics of depth were given."""
+    depth, points = (
+        given and _absolute(context, _filled(given, name, index))
+        for given in (value_of(context, topics, str) for topics in LIFTED_TOPICS))
+    segmenter = value_of(context, 'name', str)
+    return lifter(
+        context, _absolute(context, name), topic,
+        _absolute(context, f'{segmenter}/{name}/instances'), (depth, points))
 
 
 def _filled(pattern: str, name: str, index: int) -> str:

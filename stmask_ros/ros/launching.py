@@ -11,9 +11,13 @@ from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 from launch.substitutions import LaunchConfiguration
 from launch.utilities.type_utils import coerce_to_type
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 T = TypeVar('T')
+
+# The arguments that set a parameter of the lifter of the same name.
+LIFTER_PARAMETERS = {'fixed_frame': str, 'use_sim_time': bool}
 
 # The arguments that set a parameter of the segmenter of the same name.
 SEGMENTER_PARAMETERS = {
@@ -66,6 +70,64 @@ def segmenter_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
+def lifter_arguments(params_file: Path) -> list[DeclareLaunchArgument]:
+    """Return the arguments for the lifter; params_file: what holds its parameters."""
+    return [
+        argument(
+            'depth_topic', 'Topic of depth images; starts the lifter, which tells where things '
+            'are in space. One that ends in /compressedDepth is taken as such. camera_info is '
+            'looked for beside it.',
+        ),
+        argument(
+            'points_topic', 'Topic of point clouds of a lidar or a depth camera, instead of '
+            'depth_topic; starts the lifter.',
+        ),
+        argument(
+            'fixed_frame', 'Frame of what the lifter says, such as odom. Empty: as in its '
+            'parameter file.',
+        ),
+        argument(
+            'lifter_params_file', 'YAML file with the parameters of the lifter.', str(params_file),
+        ),
+    ]
+
+
+def lifter(
+    context: LaunchContext, namespace: object, image_topic: str, instances_topic: str,
+    topics: tuple[str | None, str | None],
+) -> list[Node]:
+    """
+    Return the lifter, told to configure and activate itself; nothing without topics.
+
+    namespace: of the node. topics: of depth images and of clouds, None for one that is not there.
+    """
+    depth, points = topics
+    if depth and points:
+        raise RuntimeError(
+            f'depth_topic:={depth} points_topic:={points}: expected one of them, not both')
+    if not (depth or points):
+        return []
+    source = (points or depth or '').removesuffix('/compressedDepth')
+    kind = 'points' if points else 'depth' if source == depth else 'compressed_depth'
+    options = node_options(
+        context, LIFTER_PARAMETERS, {'autostart': True, 'input': kind}, 'lifter_params_file')
+    return [Node(
+        executable='lifter',
+        name='lifter',
+        remappings=[
+            ('instances', instances_topic), ('points' if points else 'depth', source),
+            ('camera_info', _beside(image_topic)), ('depth_camera_info', _beside(source))],
+        on_exit=report_exit,
+        **options | {'namespace': namespace},
+    )]
+
+
+def _beside(topic: str) -> str:
+    """Return the topic of the camera_info that goes with images or depth."""
+    parent, slash, _ = topic.rpartition('/')
+    return f'{parent}{slash}camera_info'
+
+
 def value_of(context: LaunchContext, name: str, value_type: type[T]) -> T | None:
     """Return the value of an argument, or None if it is empty; RuntimeError for a wrong one."""
     text = LaunchConfiguration(name).perform(context)
@@ -99,12 +161,14 @@ def camera_remappings(topic: str) -> list[tuple[str, str]]:
 
 
 def node_options(
-    context: LaunchContext, types: Mapping[str, type], fixed: Mapping[str, object]
+    context: LaunchContext, types: Mapping[str, type], fixed: Mapping[str, object],
+    params_file: str = 'params_file',
 ) -> dict[str, Any]:
     """
     Return what all nodes share: the parameter file and, over it, the arguments given.
 
     types: of the arguments that set a parameter of their name. fixed: other parameters.
+    params_file: the argument that names the parameter file.
     """
     values = {name: value_of(context, name, value_type) for name, value_type in types.items()}
     overrides = dict(fixed) | {
@@ -114,16 +178,16 @@ def node_options(
     return {
         'package': 'stmask_ros',
         'namespace': LaunchConfiguration('namespace'),
-        'parameters': [_parameter_file(context), overrides],
+        'parameters': [_parameter_file(context, params_file), overrides],
         'ros_arguments': ['--log-level', LaunchConfiguration('log_level')],
         'output': 'screen',
     }
 
 
-def _parameter_file(context: LaunchContext) -> str:
-    path = value_of(context, 'params_file', str)
+def _parameter_file(context: LaunchContext, name: str) -> str:
+    path = value_of(context, name, str)
     if path is None or not Path(path).is_file():
-        raise RuntimeError(f'params_file:={path}: expected a YAML file, but there is none')
+        raise RuntimeError(f'{name}:={path}: expected a YAML file, but there is none')
     return path
 
 

@@ -118,7 +118,7 @@ def test_depth_without_instances_is_counted(lifter: LifterProcess) -> None:
         seen = render(SCENE, 0.0)
         lifter.depth.publish(depth_message(seen.depth, stamp_of(number)))
     lifter.spin_until(
-        lambda: int(lifter.facts()['depth received']) == before + 5, 'five more depth images')
+        lambda: int(lifter.facts()['depth received']) >= before + 5, 'five more depth images')
     lifter.answer(lambda number: send(lifter, 210 + number))
     lifter.spin_until(
         lambda: int(lifter.facts().get('depth dropped: no partner of this stamp', '0')) >= 5,

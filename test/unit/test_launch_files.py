@@ -63,9 +63,11 @@ def test_every_argument_is_described_and_declared_once(path):
     (SEVERAL, 'CAMERA_PARAMETERS', [SEVERAL]),
     (SEVERAL, 'BATCH_PARAMETERS', [SEVERAL]),
     (SHARED, 'SEGMENTER_PARAMETERS', [CAMERA, SEVERAL]),
+    (SHARED, 'LIFTER_PARAMETERS', [CAMERA, SEVERAL]),
 ])
 def test_every_argument_passed_on_is_a_parameter_of_the_package(path, name, users):
-    documented = yaml.safe_load((ROOT / 'config' / 'stmask.yaml').read_text())
+    file = 'lifter.yaml' if name == 'LIFTER_PARAMETERS' else 'stmask.yaml'
+    documented = yaml.safe_load((ROOT / 'config' / file).read_text())
     known = {key for node in documented.values() for key in node['ros__parameters']}
     passed_on = dictionary(path, name)
     assert passed_on
@@ -86,9 +88,14 @@ def test_replay_passes_only_arguments_that_the_camera_launch_file_has():
     assert keys <= declared
 
 
-def test_rviz_shows_the_topics_that_the_launch_file_remaps():
-    display = yaml.safe_load((ROOT / 'config' / 'stmask.rviz').read_text())
-    shown = [item['Topic']['Value'] for item in display['Visualization Manager']['Displays']]
+@pytest.mark.parametrize(('file', 'topics'), [
+    ('stmask.rviz', ['/segmenter/overlay', '/image_raw']),
+    ('lifter.rviz', ['/segmenter/overlay', '/image_raw', '/lifter/markers', '/lifter/points']),
+])
+def test_rviz_shows_the_topics_that_the_launch_file_remaps(file, topics):
+    display = yaml.safe_load((ROOT / 'config' / file).read_text())
+    shown = [item['Topic']['Value'] for item in display['Visualization Manager']['Displays']
+             if 'Topic' in item]
     source = (ROOT / 'launch' / 'camera.launch.py').read_text()
-    assert shown == ['/segmenter/overlay', '/image_raw']
+    assert shown == topics
     assert all(f"('{topic}', " in source for topic in shown)
