@@ -21,6 +21,10 @@ _DIGIT_BITS = 5
 _MORE = 32
 _MOST_DIGITS = 7
 
+# Largest mask that is decoded [pixel], as in include/stmask_ros/mask_codec.hpp: a message cannot
+# ask for more memory than this.
+MAXIMUM_PIXELS = 1 << 28
+
 
 class MaskEncoding(IntEnum):
     """Values of InstanceMask.encoding."""
@@ -87,6 +91,7 @@ class RegionMask:
 
     def to_full(self, image_height: int, image_width: int) -> BoolArray:
         """Return the bool [image_height, image_width] mask; ValueError if it does not fit."""
+        _check_size(image_height, image_width)
         bottom, right = self.y_offset + self.height, self.x_offset + self.width
         if bottom > image_height or right > image_width:
             raise ValueError(
@@ -117,23 +122,34 @@ class RegionMask:
         Return the mask of the fields of an InstanceMask.
 
         data: bytes or anything with the buffer protocol (array.array, uint8 array).
-        Raises ValueError if the encoding is unknown or NONE, or the data does not fill the region.
+        Raises ValueError if the encoding is unknown or NONE, the region has more than
+        MAXIMUM_PIXELS, or the data does not fill it exactly. It refuses what
+        include/stmask_ros/mask_codec.hpp refuses, and nothing else.
         """
         kind = MaskEncoding(encoding)
         if width == 0 or height == 0:
             return cls.empty()
+        _check_size(height, width)
         if kind is MaskEncoding.NONE:
             raise ValueError('the message carries no mask (encoding NONE)')
         raw = bytes(data)
-        shape = (height, width)
         if kind is MaskEncoding.COCO_RLE:
-            return cls(x_offset, y_offset, _fill_runs(run_lengths(raw), height, width))
+            return cls(x_offset, y_offset, _from_runs(raw, height, width))
+        pixels = height * width
+        expected = (pixels + 7) // 8 if kind is MaskEncoding.BITPACK else pixels
+        if len(raw) != expected:
+            raise ValueError(f'{kind.name}: expected {expected} bytes, got {len(raw)}')
         flat = np.frombuffer(raw, np.uint8)
         if kind is MaskEncoding.BITPACK:
-            flat = np.unpackbits(flat)[:height * width]
-        if flat.size != height * width:
-            raise ValueError(f'{kind.name}: expected {height * width} pixels, got {flat.size}')
-        return cls(x_offset, y_offset, flat.reshape(shape) != 0)
+            flat = np.unpackbits(flat, count=pixels)
+        return cls(x_offset, y_offset, flat.reshape(height, width) != 0)
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAXIMUM_PIXELS:
+        raise ValueError(
+            f'a mask of {height}x{width} pixels is too large: expected at most {MAXIMUM_PIXELS}'
+        )
 
 
 def run_lengths(counts: bytes) -> npt.NDArray[np.int64]:
@@ -160,10 +176,16 @@ def run_lengths(counts: bytes) -> npt.NDArray[np.int64]:
     return numbers
 
 
-def _fill_runs(runs: npt.NDArray[np.int64], height: int, width: int) -> BoolArray:
-    if runs.min() < 0 or runs.sum() != height * width:
+def _from_runs(counts: bytes, height: int, width: int) -> BoolArray:
+    pixels = height * width
+    # Looked at one by one before they are added up: a sum can be made to wrap.
+    runs = run_lengths(counts[:_MOST_DIGITS * (pixels + 1) + 1])
+    if runs.size > pixels + 1:
+        raise ValueError(f'COCO_RLE: there are more runs than {pixels} pixels can have')
+    if runs.min() < 0 or runs.max() > pixels or runs.sum() != pixels:
         raise ValueError(
-            f'COCO_RLE: expected runs of {height * width} pixels in all, got {runs.sum()}'
+            f'COCO_RLE: expected runs of {pixels} pixels in all, got lengths from {runs.min()} to '
+            f'{runs.max()}'
         )
     columns_first = np.repeat(np.arange(runs.size) % 2 == 1, runs)
     return np.ascontiguousarray(columns_first.reshape(width, height).T)

@@ -130,7 +130,11 @@ void fill_from_runs(const Bytes & bytes, Pixels & pixels)
   RunReader<Bytes> reader(bytes);
   const std::uint64_t total = pixels.data.size();
   std::uint64_t begin = 0;
+  std::uint64_t count = 0;
   for (bool inside = false; !reader.at_end(); inside = !inside) {
+    if (count++ > total) {
+      throw std::invalid_argument("COCO_RLE: there are more runs than the region can have");
+    }
     const std::uint64_t run = reader.next();
     if (run > total - begin) {
       throw std::invalid_argument("COCO_RLE: the runs are longer than the region");
@@ -182,6 +186,9 @@ void fill_from_bytes(const Bytes & bytes, Pixels & pixels)
 template<typename Mask>
 Pixels decode_region(const Mask & mask)
 {
+  if (mask.encoding > static_cast<std::uint8_t>(MaskEncoding::MONO8)) {
+    throw std::invalid_argument("unknown mask encoding " + std::to_string(mask.encoding));
+  }
   Pixels pixels = detail::blank(mask.height, mask.width);
   if (pixels.data.empty()) {
     return pixels;
@@ -197,9 +204,9 @@ Pixels decode_region(const Mask & mask)
       detail::fill_from_bytes(mask.data, pixels);
       return pixels;
     case MaskEncoding::NONE:
-      throw std::invalid_argument("the message carries no mask (encoding NONE)");
+      break;
   }
-  throw std::invalid_argument("unknown mask encoding " + std::to_string(mask.encoding));
+  throw std::invalid_argument("the message carries no mask (encoding NONE)");
 }
 
 /// Return the mask in the whole image, [image_height, image_width] of TrackedInstanceArray.

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from stmask_ros.masks import MAXIMUM_PIXELS
+
 Int64Array = npt.NDArray[np.int64]
 Counts = list[int] | str | bytes
 Values = TypeVar('Values', Int64Array, npt.NDArray[np.float64])
@@ -43,11 +45,13 @@ def decode_spans(
     Returns the spans int32 [S, 2], first pixel and the one after the last of every run of mask
     pixels, in the order of the masks; int64 [N], how many each mask has; int64 [N], its area.
     """
+    _check_sizes(sizes)
     outside, inside, span_counts = _decode(counts, sizes)
+    _check_runs(outside, inside, span_counts, sizes)
     areas = grouped_sums(inside, span_counts)
     steps = outside + inside
     ends = grouped_sums(steps, span_counts)
-    _check(outside, inside, span_counts, areas, ends, sizes)
+    _check_ends(areas, ends, sizes)
     _start_anew(steps, span_counts, ends)
     span_ends = steps.cumsum()
     spans = np.empty((len(steps), 2), np.int32)
@@ -225,10 +229,34 @@ def _start_anew(values: Int64Array, counts: Int64Array, sums: Int64Array) -> Non
     values[_firsts(counts)[1:]] -= sums[:-1]
 
 
-def _check(
-    outside: Int64Array, inside: Int64Array, counts: Int64Array, areas: Int64Array,
-    ends: Int64Array, sizes: Int64Array,
+def _check_sizes(sizes: Int64Array) -> None:
+    # Sides first: their product might wrap.
+    wrong = (sizes > MAXIMUM_PIXELS).any(axis=1) | (sizes < 0).any(axis=1)
+    wrong |= np.where(wrong, 0, sizes[:, 0] * sizes[:, 1]) > MAXIMUM_PIXELS
+    for index in wrong.nonzero()[0][:1].tolist():
+        raise RunError(
+            index, f'a size of {sizes[index].tolist()}: expected at most {MAXIMUM_PIXELS} pixels'
+        )
+
+
+def _check_runs(
+    outside: Int64Array, inside: Int64Array, counts: Int64Array, sizes: Int64Array
 ) -> None:
+    """Look at runs one by one before they are added up: a sum can be made to wrap."""
+    ends = counts.cumsum()
+    negative = (outside < 0) | (inside < 0)
+    for run in negative.nonzero()[0][:1]:
+        index = int(np.searchsorted(ends, run, side='right'))
+        raise RunError(index, 'compressed counts with a run of negative length')
+    longer = np.maximum(outside, inside)
+    for run in (longer > sizes.prod(axis=1).repeat(counts)).nonzero()[0][:1]:
+        index = int(np.searchsorted(ends, run, side='right'))
+        raise RunError(
+            index, f'{longer[run]} pixels in a mask of size {sizes[index].tolist()}'
+        )
+
+
+def _check_ends(areas: Int64Array, ends: Int64Array, sizes: Int64Array) -> None:
     pixels = sizes.prod(axis=1)
     for index in (areas > pixels).nonzero()[0][:1].tolist():
         raise RunError(
@@ -236,7 +264,3 @@ def _check(
         )
     for index in (ends > pixels).nonzero()[0][:1].tolist():
         raise RunError(index, f'runs that end outside a mask of size {sizes[index].tolist()}')
-    if min(outside.min(initial=0), inside.min(initial=0)) < 0:
-        run = ((outside < 0) | (inside < 0)).argmax()
-        index = int(np.searchsorted(counts.cumsum(), run, side='right'))
-        raise RunError(index, 'compressed counts with a run of negative length')

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
+from stmask_ros.evaluation.rle import SegmentationError, decode_tracks
 from stmask_ros.masks import BoolArray, MaskEncoding, RegionMask, decode, run_lengths
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,3 +184,130 @@ def test_cpp_survives_arbitrary_runs(decoder: Path) -> None:
                   random.integers(40, 115, random.integers(0, 12), np.uint8).tobytes())
              for _ in range(3000)]
     assert {len(image) for image in decode_in_cpp(decoder, masks, (4, 4))} == {1, 16}
+
+
+# What someone sends who means harm.
+
+
+def written(numbers: Sequence[int]) -> bytes:
+    """Return numbers as a COCO string, without making them differences."""
+    characters = bytearray()
+    for number in numbers:
+        while True:
+            digit, number = number & 31, number >> 5
+            more = number != (-1 if digit & 16 else 0)
+            characters.append(ord('0') + digit + (32 if more else 0))
+            if not more:
+                break
+    return bytes(characters)
+
+
+def wrapping_runs(total: int) -> bytes:
+    """Return runs, none negative, whose sum is 2**64 + total."""
+    step, runs, places = (1 << 34) - 1, [0, 0, 0], []
+    while sum(runs) < (1 << 64) + total:
+        for _ in range(1024):
+            runs.append(runs[-2] + step)
+    excess = sum(runs) - (1 << 64) - total
+    # Less at one place, and at all of its kind that follow, until the sum is exact.
+    for distance in (1 << 14, 1):
+        place = len(runs) - 1 - 2 * (distance - 1)
+        places.append((place, excess // distance))
+        for later in range(place, len(runs), 2):
+            runs[later] -= excess // distance
+        excess -= excess // distance * distance
+    assert sum(runs) == (1 << 64) + total
+    differences = runs[:3] + [b - a for a, b in zip(runs[1:], runs[3:], strict=False)]
+    return written(differences)
+
+
+def test_runs_whose_sum_wraps_are_refused(decoder: Path) -> None:
+    mask = Mask(MaskEncoding.COCO_RLE, 0, 0, 512, 512, wrapping_runs(512 * 512))
+    assert len(mask.data) < 1_000_000
+    with pytest.raises(ValueError, match='expected runs of 262144 pixels'):
+        decode(mask)
+    with pytest.raises(SegmentationError):
+        decode_tracks([[{'size': [512, 512], 'counts': mask.data}]])
+    assert decode_in_cpp(decoder, [mask], (512, 512)) == [REFUSED]
+
+
+@pytest.mark.parametrize('encoding', WITH_PIXELS)
+def test_a_few_bytes_do_not_cost_gigabytes(decoder: Path, encoding: MaskEncoding) -> None:
+    mask = Mask(encoding, 0, 0, 65_535, 65_535, b'oooooo0')
+    tracemalloc.start()
+    with pytest.raises(ValueError, match='too large'):
+        decode(mask)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert decode_in_cpp(decoder, [mask], (65_535, 65_535)) == [REFUSED]
+
+
+def test_a_full_image_that_is_too_large_is_refused() -> None:
+    with pytest.raises(ValueError, match='too large'):
+        RegionMask(0, 0, np.ones((2, 2), bool)).to_full(8, 0xffffffff)
+
+
+def hostile(random: np.random.Generator, size: tuple[int, int]) -> Mask:
+    """Return a mask that is right, nearly right, or noise."""
+    kind = MaskEncoding(int(random.integers(1, 4)))
+    mask = encoded(RegionMask.from_full(random_full_mask(random, size)), kind)
+    change = random.integers(9)
+    data = bytearray(mask.data)
+    if change == 1 and data:  # a byte is another
+        data[random.integers(len(data))] = random.integers(256)
+    elif change == 2:  # bytes too few or too many
+        del data[len(data) - int(random.integers(0, len(data) + 1)):]
+        data += random.bytes(int(random.integers(0, 4)))
+    elif change == 3:  # numbers, some of them large, that may add up
+        numbers = random.integers(-40, 40, random.integers(1, 12)).tolist()
+        numbers[random.integers(len(numbers))] = int(random.integers(-(1 << 34), 1 << 34))
+        data = bytearray(written(numbers))
+    elif change == 4:  # runs without a pixel
+        data += b'0' * int(random.integers(1, 2 * mask.width * mask.height + 3))
+    elif change == 5:  # another encoding, known or not
+        mask = mask._replace(encoding=int(random.integers(0, 256 if random.random() < 0.5 else 5)))
+    elif change == 6:  # another region: empty, large, too large, outside the image
+        field = ['x_offset', 'y_offset', 'width', 'height'][random.integers(4)]
+        value = [0, 1, int(random.integers(0, 80)), 1 << 20, 0xffffffff][random.integers(5)]
+        mask = mask._replace(**{field: value})
+    elif change == 7:
+        data = bytearray(random.integers(40, 115, random.integers(0, 12), np.uint8).tobytes())
+    return mask._replace(data=bytes(data))
+
+
+def answer_of(decode_mask: Callable[[Mask], BoolArray], mask: Mask) -> bytes:
+    try:
+        return decode_mask(mask).astype(np.uint8).tobytes()
+    except ValueError:
+        return REFUSED
+
+
+def test_cpp_and_python_agree_on_everything(
+    decoder: Path, request: pytest.FixtureRequest
+) -> None:
+    """Say the same of every mask: 2000 of them, with --long 100,000."""
+    count = 100_000 if request.config.getoption('--long') else 2000
+    random, agreed = np.random.default_rng(6), Counter[bool]()
+    for _ in range(count // 500):
+        size = (int(random.integers(1, 40)), int(random.integers(1, 40)))
+        masks = [hostile(random, size) for _ in range(500)]
+        for mask, image in zip(masks, decode_in_cpp(decoder, masks, size), strict=True):
+            assert answer_of(lambda m: decode(m).to_full(*size), mask) == image, mask  # noqa: B023
+            agreed[image == REFUSED] += 1
+    assert min(agreed.values()) > count / 5
+
+
+def test_the_evaluator_refuses_what_wraps_and_agrees_on_the_rest() -> None:
+    """Runs in files end with what is inside, and what follows counts as outside."""
+    random = np.random.default_rng(7)
+    for _ in range(2000):
+        size = (int(random.integers(1, 40)), int(random.integers(1, 40)))
+        mask = hostile(random, size)
+        if mask.encoding != MaskEncoding.COCO_RLE or not 0 < mask.width * mask.height < 1 << 28:
+            continue
+        try:
+            region = decode(mask)
+        except ValueError:
+            continue
+        (track,) = decode_tracks([[{'size': [mask.height, mask.width], 'counts': mask.data}]])
+        assert track.areas.tolist() == [region.area]
