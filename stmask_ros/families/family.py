@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -146,6 +146,33 @@ class StepResult(Generic[Memory]):
     shown: ShownTracks
     born: int
     memory: Memory
+
+
+@dataclass(frozen=True)
+class VideoInstance:
+    """
+    An instance of a whole video.
+
+    class_id: from 1. score: of the video, in [0, 1]. masks: one a frame, empty where it is not
+    seen, in pixels of the size that was asked for.
+    """
+
+    class_id: int
+    score: float
+    masks: Sequence[RegionMask]
+
+
+@runtime_checkable
+class WholeVideoStepper(Protocol):
+    """What a Stepper also has if its network can see a whole video at once."""
+
+    def whole_video(self, images: Sequence[ScaledImage], size: Size) -> list[VideoInstance]:
+        """
+        Return the instances of a video, best first, in inference mode.
+
+        images: of one size, at least one. size: height and width [pixel] of the masks.
+        """
+        ...
 
 
 class Stepper(Protocol[_RunNetwork, _Tracker, Memory]):
@@ -422,5 +449,5 @@ __all__ = [
     'AnnotatedFrame', 'AnyFamily', 'AnyStepper', 'Augmentation', 'Family', 'Geometry', 'Image',
     'Losses', 'OfficialCheckpoint', 'ParameterGroup', 'Precision', 'Recognised', 'ScaledImage',
     'ShownTracks', 'Size', 'StepResult', 'Stepper', 'StreamFrame', 'TrackerOptions',
-    'TrackerSettings', 'Training',
+    'TrackerSettings', 'Training', 'VideoInstance', 'WholeVideoStepper',
 ]

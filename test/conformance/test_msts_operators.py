@@ -52,8 +52,8 @@ def test_preprocess(number: int) -> None:
 def test_sampling() -> None:
     golden = arrays('ops/ms_deform_attn')
     out = sample(
-        randn('msda/value', (2, 83, 8, 32)), shapes(golden), torch.from_numpy(golden['loc']),
-        torch.from_numpy(golden['weight']),
+        randn('msda/value', (2, 83, 8, 32)), shapes(golden),
+        *torch.from_numpy(golden['loc']).unbind(-1), torch.from_numpy(golden['weight']),
     )
     close(out, golden['out'], 1e-5)
 
@@ -66,7 +66,7 @@ def test_sampling_gradients() -> None:
     places = torch.rand(2, 3, 2, 2, 2, 2, dtype=torch.double) * 1.4 - 0.2
     weights = torch.rand(2, 3, 2, 2, 2, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda *given: sample(given[0], sizes, given[1], given[2]),
+        lambda *given: sample(given[0], sizes, *given[1].unbind(-1), given[2]),
         (value, places.requires_grad_(), weights),
     )
 

@@ -34,7 +34,8 @@ class BoxAttention(nn.Module):
     def forward(self, boxes: Tensor) -> Tensor:
         """[B, T, Q, channels] -> the same; each query attends to its own T frames."""
         value = self.norm(boxes).transpose(1, 2)
-        coded = value + frame_code(value.shape[2], value.shape[3], value.device)
+        coded = value + frame_code(value.shape[2], value.shape[3], value.device).to(
+            value.dtype)
         rows = self.qkv.weight.split([2 * value.shape[3], value.shape[3]])
         q, k = F.linear(coded, rows[0]).chunk(2, -1)
         heads = (each.unflatten(-1, (self.heads, -1)).transpose(2, 3)

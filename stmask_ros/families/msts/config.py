@@ -53,10 +53,10 @@ class MSTSConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name}: expected a whole number of 1 or more, got {value!r}')
-        # Group norm has groups of 32, the position a sine and a cosine of each axis.
-        if self.channels % 32 or self.channels % self.heads or self.channels < 1:
+        # Each of 32 groups that are normed needs two values, even in a map of one cell.
+        if self.channels % 64 or self.channels % self.heads or self.channels < 1:
             raise ValueError(
-                f'channels: expected a multiple of 32 and of {self.heads} heads, '
+                f'channels: expected a multiple of 64 and of {self.heads} heads, '
                 f'got {self.channels}'
             )
         if not 0 <= self.dropout < 1:

@@ -128,7 +128,8 @@ class Decoder(nn.Module):
         """Return what each layer says of clips; memory: [B, T, S, channels]."""
         clips, frames = memory.shape[:2]
         position, content = self.query_embed.weight.chunk(2, 1)
-        references = self.reference_points(position).sigmoid().expand(clips, frames, -1, -1)
+        references = self.reference_points(position).float().sigmoid()
+        references = references.expand(clips, frames, -1, -1)
         instances = content.expand(clips, -1, -1)
         boxes = instances[:, None]
         outputs = []
@@ -138,9 +139,9 @@ class Decoder(nn.Module):
             instances, boxes, time_weights = layer(
                 instances, boxes, position, references, memory, grid
             )
-            refined = moved(references, refine(boxes))
+            refined = moved(references, refine(boxes).float())
             outputs.append(LayerOutput(
-                instances, classify(instances), refined, references[..., :2], time_weights
+                instances, classify(instances).float(), refined, references[..., :2], time_weights
             ))
             references = refined.detach()
         return outputs

@@ -16,49 +16,59 @@ Size = tuple[int, int]
 LEVELS = 4
 
 
-def sample(value: Tensor, sizes: Sequence[Size], locations: Tensor, weights: Tensor) -> Tensor:
+def sample(
+    value: Tensor, sizes: Sequence[Size], x: Tensor, y: Tensor, weights: Tensor
+) -> Tensor:
     """
     Return weighted sums of bilinear samples, [N, Q, heads * channels].
 
     value: [N, tokens, heads, channels], the levels one after the other, each by rows. sizes:
-    height and width of each. locations: (x, y) in fractions of the level, [N, Q, heads, levels,
-    points, 2]; outside of the level, zeros are sampled. weights: [N, Q, heads, levels, points].
+    height and width of each. x, y, weights: of the samples, [N, Q, heads, levels, points]; x and
+    y in fractions of the level. Outside of it, zeros are sampled.
 
     The four corners of all samples are one weighted sum of rows, which PyTorch fuses on every
     device and differentiates; each row is a head's channels of a token, contiguous in memory.
     """
     frames, tokens, heads, channels = value.shape
-    corners, shares = _corners(sizes, locations)
-    head = torch.arange(heads, device=value.device).view(-1, 1, 1, 1)
-    frame = torch.arange(frames, device=value.device).view(-1, 1, 1, 1, 1, 1)
-    rows = (frame * tokens + corners) * heads + head
-    queries = locations.shape[1]
+    extents = torch.tensor(sizes, dtype=torch.int32, device=value.device)[..., None]
+    height, width = extents.unbind(1)
+    start = torch.cumsum(height * width, 0) - height * width
+    columns, column_shares = _neighbours(x, width)
+    rows, row_shares = _neighbours(y, height)
+    first = _first_rows(frames, tokens, heads, value.device) + start * heads
+    lines = [first + row * (width * heads) for row in rows]
+    places = torch.stack([line + column * heads for line in lines for column in columns], 3)
+    shares = torch.stack([
+        row * column for row in [share * weights for share in row_shares]
+        for column in column_shares
+    ], 3)
+    bags = frames * x.shape[1] * heads
     sums = F.embedding_bag(
-        rows.reshape(frames * queries * heads, -1), value.reshape(-1, channels), mode='sum',
-        per_sample_weights=(shares * weights.unsqueeze(-1)).reshape(
-            frames * queries * heads, -1
-        ),
+        places.view(bags, -1), value.reshape(-1, channels), mode='sum',
+        per_sample_weights=shares.to(value.dtype).view(bags, -1),
     )
-    return sums.view(frames, queries, heads * channels)
+    return sums.view(frames, -1, heads * channels)
 
 
-def _corners(sizes: Sequence[Size], locations: Tensor) -> tuple[Tensor, Tensor]:
-    # Tokens int64 and shares of the four cells around each location, [..., levels, points, 4].
-    extent = locations.new_tensor([(width, height) for height, width in sizes])[:, None]
-    place = locations * extent - 0.5
+def _neighbours(place: Tensor, size: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    # The cells before and after a place on an axis, and their shares; none outside of the level.
+    place = place * size - 0.5
     first = place.detach().floor()
-    after = place - first
-    column, row = (first.unsqueeze(-1) + first.new_tensor((0.0, 1.0))).unbind(-2)
-    inside_x = (column >= 0) & (column < extent[..., :1])
-    inside_y = (row >= 0) & (row < extent[..., 1:])
-    share_x, share_y = torch.stack((1 - after, after), -1).unbind(-2)
-    share = (share_y * inside_y).unsqueeze(-1) * (share_x * inside_x).unsqueeze(-2)
-    areas = [height * width for height, width in sizes]
-    start = extent.new_tensor([sum(areas[:level]) for level in range(len(areas))])[:, None, None]
-    column, row = column * inside_x, row * inside_y
-    token = start + row * extent[..., :1]
-    cells = token.long().unsqueeze(-1) + column.long().unsqueeze(-2)
-    return cells.flatten(-2), share.flatten(-2)
+    share = place - first
+    before = first.int()
+    cells, shares = [], []
+    for cell, its in ((before, 1 - share), (before + 1, share)):
+        inside = cell.clamp(min=0).minimum(size - 1)
+        cells.append(inside)
+        shares.append(its * (cell == inside))
+    return cells, shares
+
+
+def _first_rows(frames: int, tokens: int, heads: int, device: torch.device) -> Tensor:
+    # The row of each head in the first token of each frame, int32 [frames, 1, heads, 1, 1].
+    frame = torch.arange(frames, dtype=torch.int32, device=device) * (tokens * heads)
+    head = torch.arange(heads, dtype=torch.int32, device=device)
+    return (frame[:, None] + head)[:, None, :, None, None]
 
 
 class DeformableAttention(nn.Module):
@@ -100,15 +110,24 @@ class DeformableAttention(nn.Module):
         shape = (*query.shape[:2], self.heads, LEVELS, self.points)
         offsets = self.sampling_offsets(query).view(*shape, 2)
         weights = self.attention_weights(query).view(*shape[:3], -1).softmax(-1).view(shape)
+        # Places need more digits than half precision has.
+        x, y = self._places(offsets.to(references.dtype), references, sizes)
+        return sample(value.unflatten(-1, (self.heads, -1)), sizes, x, y, weights)
+
+    def _places(
+        self, offsets: Tensor, references: Tensor, sizes: Sequence[Size]
+    ) -> tuple[Tensor, Tensor]:
+        # x and y of the samples, [N, Q, heads, levels, points]. One axis after the other: an
+        # innermost dimension of two would make these the slowest operations of a layer.
         references = references[:, :, None, :, None]
-        if references.shape[-1] == 2:
-            extent = offsets.new_tensor([(width, height) for height, width in sizes])
-            locations = references + offsets / extent[:, None]
-        else:
-            locations = references[..., :2] + (
-                offsets / self.points * references[..., 2:] * 0.5
-            )
-        return sample(value.unflatten(-1, (self.heads, -1)), sizes, locations, weights)
+        places = []
+        for axis in (0, 1):
+            if references.shape[-1] == 2:
+                unit = offsets.new_tensor([1 / size[1 - axis] for size in sizes])[:, None]
+            else:
+                unit = references[..., 2 + axis] * (0.5 / self.points)
+            places.append(references[..., axis] + offsets[..., axis] * unit)
+        return places[0], places[1]
 
     def initialise(self) -> None:
         """Set the initial values (section 9): the heads look in eight directions."""

@@ -47,7 +47,8 @@ def coarse_masks(features: Tensor, parameters: Tensor, centers: Tensor) -> Tenso
     features: [T, 8, h, w]. parameters: [k, 169], see split_parameters(). centers: (x, y) of each
     query in each frame [pixel of the network's image], [T, k, 2].
     """
-    (w0, w1, w2), (b0, b1, b2) = split_parameters(parameters)
+    features = features.float()
+    (w0, w1, w2), (b0, b1, b2) = split_parameters(parameters.float())
     x, y = _offsets(centers.transpose(0, 1), features.shape[-2:])
     hidden = torch.einsum('koi,tihw->ktohw', w0[..., 2:], features)
     hidden = hidden + w0[:, None, :, :1, None] * x[:, :, None, None]

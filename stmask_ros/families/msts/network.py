@@ -40,6 +40,11 @@ class MSTS(nn.Module):
         self.controller = Perceptron(config.channels, PARAMETERS)
         self.mask_head = MaskHead(config)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of its weights."""
+        return self.level_embed.dtype
+
     def tokens(self, images: Tensor) -> Tensor:
         """Return what the encoder reads of normalised images [N, 3, H, W], [N, S, channels]."""
         maps = self.backbone(images)[-3:]
@@ -63,7 +68,7 @@ class MSTS(nn.Module):
         """Return the grid with the codes of the levels added to the positions."""
         counts = torch.tensor([height * width for height, width in grid.sizes])
         codes = self.level_embed.repeat_interleave(counts.to(self.level_embed.device), 0)
-        return replace(grid, position=grid.position + codes)
+        return replace(grid, position=grid.position.to(codes.dtype) + codes)
 
     def mask_features(self, memory: Tensor, grid: Grid) -> Tensor:
         """Return the mask features of frames, [N, 8, h, w]; memory: [N, S, channels]."""
@@ -94,3 +99,18 @@ def _projection(in_channels: int, out: int, kernel: int = 1, stride: int = 1) ->
     return nn.Sequential(
         nn.Conv2d(in_channels, out, kernel, stride, kernel // 2), nn.GroupNorm(32, out)
     )
+
+
+def clip_outputs(network: MSTS, images: Tensor) -> dict[str, Tensor]:
+    """Return by name all that a network says of one clip, normalised [T, 3, H, W]."""
+    size = (images.shape[2], images.shape[3])
+    grid = Grid.unpadded(size, network.config.channels, images.device)
+    memory = network.memory(network.tokens(images)[None], grid)
+    features = network.mask_features(memory[0], grid)
+    last = network.decoder(memory, grid)[-1]
+    queries = torch.arange(network.config.queries, device=images.device)
+    parameters = network.mask_parameters(last, 0, queries)
+    return {
+        'memory': memory, 'mask_features': features, 'class_logits': last.logits,
+        'boxes': last.boxes, 'mask_parameters': parameters, 'time_weights': last.time_weights,
+    }

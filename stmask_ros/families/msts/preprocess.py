@@ -14,14 +14,18 @@ from torch import Tensor
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
+# Most times that the long side is as long as the short one: memory grows with it, without end.
+# A longer image is squeezed.
+MOST_ASPECT = 8
+
 Image = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
 
 def network_size(size: Size, short_side: int) -> Size:
-    """Return the height and width that an image of this size is seen with; the aspect is kept."""
+    """Return the height and width that an image is seen with: its aspect, up to MOST_ASPECT."""
     height, width = size
-    long_side = int(short_side * max(size) / min(size))
+    long_side = min(int(short_side * max(size) / min(size)), MOST_ASPECT * short_side)
     return (short_side, long_side) if height <= width else (long_side, short_side)
 
 

@@ -52,23 +52,21 @@ class Selection:
         return self.queries[is_first], is_first.cumsum(0)[first] - 1
 
 
-def image_logits(
-    logits: Tensor, original: Size, visible: Size | None = None
-) -> Tensor:
+def image_logits(logits: Tensor, original: Size, visible: Size | None = None) -> Tensor:
     """
-    Return mask logits [..., h, w] at the size of the image, bilinear.
+    Return mask logits [N, T, h, w] at the size of the image, bilinear.
 
-    visible: size of the network's image [pixel], to cut off what the map shows beside it; None
-    stretches the whole map, as the released code does.
+    visible: size of the network's image [pixel]: what the map shows beside it is cut off. None
+    stretches the whole map over the image, as the released code does.
     """
-    if visible is not None:
-        logits = visible_part(logits, visible)
-    flat = logits.flatten(0, -3) if logits.dim() > 3 else logits
-    scaled = F.interpolate(flat[:, None], original, mode='bilinear', align_corners=False)
-    return scaled.view(*logits.shape[:-2], *original)
-
-
-def visible_part(logits: Tensor, visible: Size) -> Tensor:
-    """Return the part of mask logits that shows an image of this size [pixel of the network]."""
-    height, width = (-(-side // MASK_STRIDE) for side in visible)
-    return logits[..., :height, :width]
+    if visible is None:
+        return F.interpolate(logits, original, mode='bilinear', align_corners=False)
+    height, width = original
+    scale = (MASK_STRIDE * height / visible[0], MASK_STRIDE * width / visible[1])
+    # One cell more, so that the image is covered whatever is rounded.
+    around = F.pad(logits, (0, 1, 0, 1), mode='replicate')
+    scaled = F.interpolate(
+        around, scale_factor=scale, mode='bilinear', align_corners=False,
+        recompute_scale_factor=False,
+    )
+    return scaled[..., :height, :width]

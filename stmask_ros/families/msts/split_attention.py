@@ -85,8 +85,8 @@ class SplitAttention(nn.Module):
         grid: of the B clips, position with the codes of the levels.
         """
         frames, channels = tokens.shape[1], tokens.shape[-1]
-        code = grid.position[:, None] + frame_code(frames, channels, tokens.device)[:, None]
-        codes = grid.levels(code)
+        times = frame_code(frames, channels, tokens.device).to(tokens.dtype)
+        codes = grid.levels(grid.position[:, None] + times[:, None])
         levels = grid.levels(tokens)
         used = grid.levels(self._used(tokens, grid))
         levels = [

@@ -39,13 +39,24 @@ class LossConfig:
     """
     The options of the losses.
 
-    weights: of the terms. matching: of the pairs. absent_boxes: whether the boxes of frames where
-    an object is absent, which are zeros, are learnt, as released.
+    frames: of a clip, T. weights: of the terms. matching: of the pairs. absent_boxes: whether the
+    boxes of frames where an object is absent, which are zeros, are learnt, as released.
+    discriminator: weight of its term (section 11, C, proposes 0.05); 0 for none.
+    discriminator_warm_up: iterations in which this weight grows from 0.
     """
 
+    frames: int = 5
     weights: LossWeights = field(default_factory=LossWeights)
     matching: MatchingCosts = field(default_factory=MatchingCosts)
     absent_boxes: bool = True
+    discriminator: float = 0.0
+    discriminator_warm_up: int = 1000
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value out of range."""
+        for name, lowest in (('frames', 1), ('discriminator', 0), ('discriminator_warm_up', 1)):
+            if not getattr(self, name) >= lowest:
+                raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
 
 
 @dataclass(frozen=True)
@@ -132,16 +143,21 @@ def _mask_terms(logits: Tensor, masks: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Losses:
-    """The losses of the decoder's layers, first to last, and the last one's pairs."""
+    """
+    The losses of the decoder's layers, first to last.
+
+    adversarial: what the discriminator adds, with its weight in; None without one.
+    """
 
     layers: Sequence[LayerLosses]
-    matches: Sequence[Sequence[Matches]]
     weights: LossWeights
+    adversarial: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
         """The weighted sum of all terms of all layers."""
-        return torch.stack([layer.weighted(self.weights) for layer in self.layers]).sum()
+        total = torch.stack([layer.weighted(self.weights) for layer in self.layers]).sum()
+        return total if self.adversarial is None else total + self.adversarial
 
     def terms(self) -> dict[str, Tensor]:
         """Return the weighted terms of the last layer, and the sum of those of the others."""
@@ -150,39 +166,75 @@ class Losses:
             term.name: getattr(last, term.name) * getattr(self.weights, term.name)
             for term in fields(last)
         }
-        return terms | {'layers_before': self.total - last.weighted(self.weights)}
+        if len(self.layers) > 1:
+            terms['earlier_layers'] = torch.stack([
+                layer.weighted(self.weights) for layer in self.layers[:-1]
+            ]).sum()
+        if self.adversarial is not None:
+            terms['adversarial'] = self.adversarial
+        return terms
+
+
+@dataclass(frozen=True)
+class ClipPass:
+    """
+    What the network says of B clips in training.
+
+    grid: of the clips. memory: [B, T, S, channels]. predictions, matches: of each layer.
+    """
+
+    grid: Grid
+    memory: Tensor
+    predictions: Sequence[ClipPredictions]
+    matches: Sequence[Sequence[Matches]]
+
+    @classmethod
+    def of(
+        cls, network: MSTS, images: Tensor, valid: Tensor, targets: Sequence[ClipTargets],
+        costs: MatchingCosts | None = None,
+    ) -> ClipPass:
+        """
+        Run the network on clips, and match its queries to their objects after every layer.
+
+        images: normalised, [B, T, 3, H, W], padded with zeros at the right and below. valid: bool
+        [B, H, W], pixels that are no padding.
+        """
+        grid, shape = Grid.of(valid, network.config.channels), images.shape[:2]
+        memory = network.memory(network.tokens(images.flatten(0, 1)).unflatten(0, shape), grid)
+        features = network.mask_features(memory.flatten(0, 1), grid).unflatten(0, shape)
+        predictions, matches = [], []
+        for output in network.decoder(memory, grid):
+            pairs = [
+                match(output.logits[clip], output.boxes[clip], target, costs)
+                for clip, target in enumerate(targets)
+            ]
+            masks = [
+                matched_masks(network, output, clip, its, features[clip], grid)
+                for clip, its in enumerate(pairs)
+            ]
+            predictions.append(ClipPredictions(output.logits, output.boxes, masks))
+            matches.append(pairs)
+        return cls(grid, memory, predictions, matches)
+
+    def losses(
+        self, targets: Sequence[ClipTargets], config: LossConfig, count: float
+    ) -> list[LayerLosses]:
+        """Return the losses of the layers; count: see layer_losses()."""
+        return [
+            layer_losses(predictions, targets, pairs, count, config.absent_boxes)
+            for predictions, pairs in zip(self.predictions, self.matches, strict=True)
+        ]
 
 
 def clip_losses(
     network: MSTS, images: Tensor, valid: Tensor, targets: Sequence[ClipTargets],
-    config: LossConfig | None = None, count: float | None = None,
+    config: LossConfig | None = None,
 ) -> Losses:
-    """
-    Run the network on clips and return all losses.
-
-    images: normalised, [B, T, 3, H, W], padded with zeros at the right and below. valid: bool
-    [B, H, W], pixels that are no padding. count: see layer_losses(); None for the batch's own.
-    """
+    """Run the network on clips, see ClipPass.of(), and return all losses."""
     config = config or LossConfig()
-    grid, clips = Grid.of(valid, network.config.channels), images.shape[:2]
-    memory = network.memory(network.tokens(images.flatten(0, 1)).unflatten(0, clips), grid)
-    features = network.mask_features(memory.flatten(0, 1), grid).unflatten(0, clips)
-    if count is None:
-        count = max(1.0, float(sum(map(len, targets))))
-    layers, pairs = [], []
-    for output in network.decoder(memory, grid):
-        matches = [
-            match(output.logits[clip], output.boxes[clip], target, config.matching)
-            for clip, target in enumerate(targets)
-        ]
-        masks = [
-            matched_masks(network, output, clip, pair, features[clip], grid)
-            for clip, pair in enumerate(matches)
-        ]
-        predictions = ClipPredictions(output.logits, output.boxes, masks)
-        layers.append(layer_losses(predictions, targets, matches, count, config.absent_boxes))
-        pairs.append(matches)
-    return Losses(layers, pairs, config.weights)
+    clips = ClipPass.of(network, images, valid, targets, config.matching)
+    count = max(1.0, float(sum(map(len, targets))))
+    return Losses(clips.losses(targets, config, count), config.weights)
 
 
 def matched_masks(
