@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         segmenter = load_chosen_segmenter(options, worker.local_rank)
         mapping = annotations.category_of_class(segmenter.class_names)
         folder = _folder(options, segmenter, worker)
-        run = DatasetRun(segmenter, folder, mapping)
+        run = DatasetRun(segmenter, folder, mapping, options.whole_video)
         videos = annotations.dataset.videos
         run.run(worker.share(videos), show_progress=worker.rank == 0)
         missing = [video.name for video in videos if not folder.has(video)]
@@ -71,9 +71,10 @@ def _folder(
         if worker.count > 1:
             raise DatasetError('--overwrite: expected one worker, or another could lose its part')
         RunFolder.begin_again(options.out)
+    whole = {'whole_video': True} if options.whole_video else {}
     return RunFolder(options.out, options.images, segmenter_fingerprint(segmenter) | {
         'annotations': annotations_fingerprint(options.annotations),
-        'class_agnostic': options.class_agnostic,
+        'class_agnostic': options.class_agnostic, **whole,
     })
 
 

@@ -90,6 +90,11 @@ def _register_dataset(subcommands: SubParsers) -> None:
     parser.add_argument(
         '--videos', nargs='+', default=[], metavar='NAME', help='run only these, by name or id'
     )
+    parser.add_argument(
+        '--whole-video', action='store_true',
+        help='give each video to the network at once instead of frame by frame, where it can '
+             '(SeqFormer, MS-STS): what their authors evaluate, and nothing for a camera',
+    )
     _add_scoring_arguments(parser)
     _add_segmenter_arguments(parser)
     parser.set_defaults(run=_run_dataset)

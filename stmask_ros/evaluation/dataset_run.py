@@ -21,7 +21,13 @@ from rich.progress import (
 from stmask_ros.evaluation.annotations import read_frame
 from stmask_ros.evaluation.dataset import DatasetError, Video
 from stmask_ros.evaluation.run_folder import RunFolder, VideoOutcome
-from stmask_ros.evaluation.track_collection import TrackCollector, observations_of_result
+from stmask_ros.evaluation.track_collection import (
+    TrackCollector,
+    observations_of_result,
+    tracks_of_instances,
+)
+from stmask_ros.families.errors import ModelError
+from stmask_ros.families.frames import Image
 from stmask_ros.fingerprint import Fingerprint, versions
 from stmask_ros.models.checkpoint import model_fingerprint
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -76,15 +82,24 @@ class DatasetRun:
         segmenter: VideoSegmenter,
         folder: RunFolder,
         category_of_class: Mapping[int, int],
+        whole_videos: bool = False,
     ) -> None:
         """
         Prepare.
 
         folder: of the run and its frames. category_of_class: see TrackCollector.tracks().
+        whole_videos: give each to the network at once, see VideoSegmenter.whole_video(), instead
+        of frame by frame. Raises ModelError if its network cannot do that.
         """
+        if whole_videos and not segmenter.sees_whole_videos:
+            raise ModelError(
+                f'--whole-video: {segmenter.model_name} sees a video frame by frame, and cannot '
+                'take it whole; leave the option out'
+            )
         self._segmenter = segmenter
         self._folder = folder
         self._category_of_class = category_of_class
+        self._whole_videos = whole_videos
 
     def run(self, videos: Iterable[Video], show_progress: bool) -> None:
         """Run all videos that are not finished; DatasetError if a frame is missing or broken."""
@@ -99,17 +114,32 @@ class DatasetRun:
 
     def run_video(self, video: Video, frame_done: Callable[[], None]) -> VideoOutcome:
         """Run one video, without keeping it."""
+        if self._whole_videos:
+            return self._run_whole(video, frame_done)
         collector = TrackCollector(video)
         state = self._segmenter.initial_state(1)
         seconds = []
         for frame, file_name in enumerate(video.file_names):
-            image = read_frame(self._folder.images, file_name, (video.height, video.width))
+            image = self._frame(video, file_name)
             start = time.perf_counter()
             results, (state,) = self._segmenter.step([image], [state])
             seconds.append(time.perf_counter() - start)
             collector.add(frame, observations_of_result(results[0]))
             frame_done()
         return VideoOutcome(video.id, collector.tracks(self._category_of_class), seconds)
+
+    def _run_whole(self, video: Video, frame_done: Callable[[], None]) -> VideoOutcome:
+        images = [self._frame(video, file_name) for file_name in video.file_names]
+        start = time.perf_counter()
+        instances = self._segmenter.whole_video(images)
+        seconds = [(time.perf_counter() - start) / len(images)] * len(images)
+        for _ in images:
+            frame_done()
+        tracks = tracks_of_instances(video, instances, self._category_of_class)
+        return VideoOutcome(video.id, tracks, seconds)
+
+    def _frame(self, video: Video, file_name: str) -> Image:
+        return read_frame(self._folder.images, file_name, (video.height, video.width))
 
 
 def _progress(shown: bool) -> Progress:

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 
 from stmask_ros.evaluation.dataset import PredictedTrack, Video
 from stmask_ros.evaluation.rle import MaskSequence, Rle
+from stmask_ros.families.family import VideoInstance
 from stmask_ros.masks import RegionMask, decode
 from stmask_ros.tracking.results import FrameResult, TrackStatus
 
@@ -86,7 +87,7 @@ class TrackCollector:
         """Add a frame of the video, counted from 0; each frame once."""
         for observation in observations:
             track = self._tracks[observation.epoch, observation.track_id]
-            track.masks[frame] = self._encode(observation.mask)
+            track.masks[frame] = _encoded(observation.mask, self._video)
             track.class_ids.append(observation.class_id)
             track.scores.append(observation.score)
 
@@ -108,17 +109,35 @@ class TrackCollector:
                 found.append(NamedTrack(name, self._prediction(track, category)))
         return found
 
-    def _encode(self, mask: RegionMask) -> Rle:
-        full = mask.to_full(self._video.height, self._video.width)
-        encoded: Rle = coco_mask.encode(np.asfortranarray(full, dtype=np.uint8))
-        return encoded
-
     def _prediction(self, track: _Collected, category_id: int) -> PredictedTrack:
         masks = [track.masks.get(frame) for frame in range(self._video.length)]
         score = sum(track.scores) / len(track.scores)
         return PredictedTrack(
             self._video.id, category_id, score, MaskSequence.from_masks(masks)
         )
+
+
+def tracks_of_instances(
+    video: Video, instances: Iterable[VideoInstance], category_of_class: Mapping[int, int]
+) -> list[NamedTrack]:
+    """
+    Return the hypotheses of a video that was seen at once, named by their rank.
+
+    category_of_class: see TrackCollector.tracks(). Every frame has a mask, an empty one too.
+    """
+    return [
+        NamedTrack(str(rank), PredictedTrack(
+            video.id, category_of_class[instance.class_id], instance.score,
+            MaskSequence.from_masks([_encoded(mask, video) for mask in instance.masks]),
+        ))
+        for rank, instance in enumerate(instances, 1) if instance.class_id in category_of_class
+    ]
+
+
+def _encoded(mask: RegionMask, video: Video) -> Rle:
+    full = mask.to_full(video.height, video.width)
+    encoded: Rle = coco_mask.encode(np.asfortranarray(full, dtype=np.uint8))
+    return encoded
 
 
 def predictions_of(tracks: Iterable[NamedTrack]) -> list[PredictedTrack]:

@@ -18,6 +18,8 @@ from stmask_ros.families.family import (
     StreamFrame,
     TrackerOptions,
     TrackerSettings,
+    VideoInstance,
+    WholeVideoStepper,
 )
 from stmask_ros.families.frames import Image, ScaledImage, Size, check_image
 from stmask_ros.families.state import StreamState
@@ -144,6 +146,38 @@ class VideoSegmenter:
             ],
             [_next_state(state, results[i]) for i, state in enumerate(states)],
         )
+
+    @property
+    def sees_whole_videos(self) -> bool:
+        """Whether whole_video() is there for this model."""
+        return isinstance(self.stepper, WholeVideoStepper)
+
+    @torch.inference_mode()
+    def whole_video(self, images: Sequence[Image]) -> list[VideoInstance]:
+        """
+        Return the instances of a whole video at once, best first: for evaluation, not for streams.
+
+        images: uint8 BGR [H, W, 3], all of one size. Memory grows with their number. Raises
+        ModelError if the model's network sees no more than a few frames, InvalidImageError for an
+        image of another shape, dtype or size, ValueError without any.
+        """
+        if not isinstance(self.stepper, WholeVideoStepper):
+            raise ModelError(
+                f'{self.model_name} sees a video frame by frame, and cannot take it whole'
+            )
+        if not images:
+            raise ValueError('expected at least one image, got none')
+        for image in images:
+            check_image(image)
+            if image.shape != images[0].shape:
+                raise InvalidImageError(
+                    f'expected images of one size, got {list(images[0].shape[:2])} and '
+                    f'{list(image.shape[:2])}'
+                )
+        with float32_convolutions(self.device):
+            return self.stepper.whole_video(
+                [self.stepper.scaled(image) for image in images], images[0].shape[:2]
+            )
 
     def _groups(self, images: Sequence[ScaledImage]) -> Iterator[list[int]]:
         # The numbers of frames that are computed together: those of one padded size.

@@ -13,12 +13,15 @@ import torch
 from msts_reference import CLIP, Arrays, arrays, close, network
 from torch import Tensor
 
+from stmask_ros.families.frames import Geometry, ScaledImage
 from stmask_ros.families.msts.decoder import LayerOutput
 from stmask_ros.families.msts.grid import Grid
+from stmask_ros.families.msts.inference import prepared_for_inference
 from stmask_ros.families.msts.masks import mask_logits
 from stmask_ros.families.msts.network import MSTS
 from stmask_ros.families.msts.preprocess import normalised
 from stmask_ros.families.msts.selection import Selection, image_logits
+from stmask_ros.families.msts.whole_video import segment_video
 
 FILES = ('golden_resnet50', 'golden_resnet50_odd')
 CLIPS = (('golden_resnet50', 'clip'), ('golden_resnet50', 'single'),
@@ -140,3 +143,40 @@ def test_frames_do_not_depend_on_their_clip() -> None:
     whole, single, window = (run('golden_resnet50', name) for name in ('clip', 'single', 'window'))
     torch.testing.assert_close(single.memory[0, 0], whole.memory[0, 0], rtol=0, atol=1e-5)
     torch.testing.assert_close(window.memory[0], whole.memory[0, 1:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('modules', [False, True])
+@pytest.mark.parametrize(('file', 'clip'), CLIPS)
+def test_whole_video(file: str, clip: str, modules: bool) -> None:
+    """The instances of a video as a user gets them, from the network prepared for inference."""
+    golden = arrays(file)
+    spec = json.loads(str(golden['spec']))
+    size = tuple(spec['size'])
+    frames = [spec['frames'][i] for i in spec['clips'][clip]]
+    images = [
+        ScaledImage(np.ascontiguousarray(CLIP.frame(t, *size, seed)[..., ::-1]),
+                    Geometry(size, size, size))
+        for seed, t in frames
+    ]
+    own = {k.removeprefix(f'{clip}/'): v for k, v in golden.items() if k.startswith(f'{clip}/')}
+    original = tuple(spec['original'])
+    with torch.inference_mode():
+        found = segment_video(
+            prepared(modules), images, original, torch.device('cpu'), spec.get('top', 10), True
+        )
+    assert [instance.class_id for instance in found] == own['top.class'].tolist()
+    np.testing.assert_allclose(
+        [instance.score for instance in found], own['top.score'], atol=1e-4
+    )
+    places = {query: k for k, query in enumerate(own['mask.query'].tolist())}
+    for instance, query in zip(found, own['top.query'].tolist(), strict=True):
+        k = places[query]
+        for t, mask in enumerate(instance.masks):
+            bits = np.packbits(mask.to_full(*original))
+            wrong = int(np.unpackbits(bits ^ own['mask.bits'][k, t]).sum())
+            assert wrong <= own['mask.near'][k, t]
+
+
+@lru_cache(maxsize=1)
+def prepared(modules: bool) -> MSTS:
+    return prepared_for_inference(network(modules), torch.device('cpu'))

@@ -17,7 +17,7 @@ from stmask_ros.families.msts.split_attention import (
     windows,
 )
 
-CONFIG = MSTSConfig(channels=32, heads=4, encoder='msts', box_attention=True)
+CONFIG = MSTSConfig(channels=64, heads=4, encoder='msts', box_attention=True)
 SIZE = (75, 100)
 
 
@@ -39,7 +39,7 @@ def learnt(module: SplitAttention | BoxAttention) -> SplitAttention | BoxAttenti
 
 def test_fresh_modules_add_nothing() -> None:
     assert not SplitAttention(CONFIG)(tokens(3), grid()).any()
-    assert not BoxAttention(CONFIG)(torch.randn(1, 3, 5, 32)).any()
+    assert not BoxAttention(CONFIG)(torch.randn(1, 3, 5, 64)).any()
 
 
 @pytest.mark.parametrize('frames', [1, 2, 7])
@@ -89,7 +89,7 @@ def test_split_attention_does_not_see_padding() -> None:
 
 def test_box_attention_stays_in_its_slot() -> None:
     module = learnt(BoxAttention(CONFIG))
-    boxes = torch.randn(1, 4, 5, 32, requires_grad=True)
+    boxes = torch.randn(1, 4, 5, 64, requires_grad=True)
     module(boxes)[0, 0, 2].sum().backward()
     assert boxes.grad is not None
     assert boxes.grad[0, 3, 2].any()

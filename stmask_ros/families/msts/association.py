@@ -13,8 +13,7 @@ from torch import Tensor
 
 from stmask_ros.families.msts.slots import Slots
 from stmask_ros.families.msts.tracks import TrackerConfig, Tracks
-from stmask_ros.masks import BoolArray
-from stmask_ros.tracking.results import Int64Array
+from stmask_ros.masks import BoolArray, Int64Array
 
 
 @dataclass(frozen=True)

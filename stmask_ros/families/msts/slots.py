@@ -14,7 +14,7 @@ from stmask_ros.families.msts.masks import coarse_masks
 from stmask_ros.families.msts.network import MSTS
 from stmask_ros.families.msts.selection import UNUSED_CLASSES
 from stmask_ros.families.msts.tracks import TrackerConfig
-from stmask_ros.tracking.results import Float32Array, Int64Array
+from stmask_ros.masks import Float32Array, Int64Array
 
 
 @dataclass(frozen=True)

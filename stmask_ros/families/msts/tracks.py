@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stmask_ros.families.msts.config import MSTSConfig
-from stmask_ros.tracking.results import Float32Array, Int64Array
+from stmask_ros.masks import Float32Array, Int64Array
 
 Size = tuple[int, int]
 

