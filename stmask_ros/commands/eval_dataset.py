@@ -37,6 +37,11 @@ def run(options: argparse.Namespace) -> int:
         worker = Worker.from_environment()
         annotations = _chosen_annotations(options)
         segmenter = load_chosen_segmenter(options, worker.local_rank)
+        if options.whole_video and not segmenter.sees_whole_videos:
+            raise ModelError(
+                f'--whole-video: {segmenter.model_name} sees a video frame by frame and cannot '
+                'take it whole; leave the option out, or choose a model of the family msts'
+            )
         mapping = annotations.category_of_class(segmenter.class_names)
         folder = _folder(options, segmenter, worker)
         run = DatasetRun(segmenter, folder, mapping, options.whole_video)

@@ -26,7 +26,6 @@ from stmask_ros.evaluation.track_collection import (
     observations_of_result,
     tracks_of_instances,
 )
-from stmask_ros.families.errors import ModelError
 from stmask_ros.families.frames import Image
 from stmask_ros.fingerprint import Fingerprint, versions
 from stmask_ros.models.checkpoint import model_fingerprint
@@ -89,13 +88,8 @@ class DatasetRun:
 
         folder: of the run and its frames. category_of_class: see TrackCollector.tracks().
         whole_videos: give each to the network at once, see VideoSegmenter.whole_video(), instead
-        of frame by frame. Raises ModelError if its network cannot do that.
+        of frame by frame.
         """
-        if whole_videos and not segmenter.sees_whole_videos:
-            raise ModelError(
-                f'--whole-video: {segmenter.model_name} sees a video frame by frame, and cannot '
-                'take it whole; leave the option out'
-            )
         self._segmenter = segmenter
         self._folder = folder
         self._category_of_class = category_of_class

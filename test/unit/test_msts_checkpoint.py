@@ -143,3 +143,10 @@ def test_wrong_options_are_refused() -> None:
         MSTSConfig.named('nothing')
     with pytest.raises(ValueError, match='known'):
         MSTSConfig.named('msts_lite', size=3)
+
+
+def test_fresh_weights_come_from_their_seed() -> None:
+    first, again, other = (small_network(seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first['decoder.layers.0.linear1.bias'],
+                           other['decoder.layers.0.linear1.bias'])

@@ -20,6 +20,7 @@ def initialise(network: MSTS, seed: int) -> None:
     """Give the network the weights that a training starts with, from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        _defaults(network)
         _backbone(network.backbone)
         for part in (network.encoder, network.decoder):
             _transformer(part)
@@ -37,6 +38,13 @@ def initialise_for_use(network: MSTS, seed: int) -> None:
             assert isinstance(classify, nn.Linear)
             nn.init.normal_(classify.weight, std=0.1)
             nn.init.zeros_(classify.bias)
+
+
+def _defaults(network: MSTS) -> None:
+    # PyTorch's own, once more: those of construction came from no seed.
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm | nn.GroupNorm):
+            module.reset_parameters()
 
 
 def _backbone(backbone: nn.Module) -> None:
