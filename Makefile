@@ -4,8 +4,8 @@
 #   make demo     camera and segmenter in action; result in out/demo
 #   make test     style, types, all tests           (TESTS=test/unit: only those)
 #   make lint     style and types
+#   make coverage all tests with the share of lines and branches that they run
 #   make docs     the documentation site in out/docs, links between pages checked
-#   make mutants  changes the tests must notice, over the parts that decide (an hour and more)
 #   make colcon   build and test as in a colcon workspace, below build/
 #   make clean    remove what was built; distclean: the environments too
 #
@@ -43,7 +43,7 @@ endif
 unexport RMW_IMPLEMENTATION VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export AMENT_PREFIX_PATH := $(abspath $(ENVIRONMENT))
 
-.PHONY: help setup demo test lint docs mutants colcon clean distclean
+.PHONY: help setup demo test lint coverage docs colcon clean distclean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,12 @@ ifeq ($(DISTRO),jazzy)
 else
 	$(BIN)/python -m mypy
 endif
+
+# The processes that tests start are measured too.
+coverage: $(PACKAGE)
+	@$(STEP) coverage 'Installing pytest-cov' $(BIN)/python -m pip install pytest-cov
+	@mkdir -p out/coverage
+	$(BIN)/python -m pytest --cov=stmask_ros --cov-report=term --cov-report=html:out/coverage/html $(TESTS)
 
 docs: $(PACKAGE)
 	@$(STEP) docs 'Installing Sphinx' $(BIN)/python -m pip install -r requirements/docs.txt
