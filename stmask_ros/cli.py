@@ -49,6 +49,10 @@ def _register_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         '--birth-threshold', type=float, default=0.2,
         help='lowest score of a detection that starts a track, 0 to 1',
     )
+    demo.add_argument(
+        '--depth', action='store_true',
+        help='a synthetic room with depth through camera, segmenter and lifter, seen from above',
+    )
     demo.set_defaults(run=_run_demo)
 
 
@@ -56,6 +60,10 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     # Imported here, because it needs ROS 2 and the other commands do not.
     from stmask_ros.commands.demo import run_demo
 
+    if arguments.depth:
+        from stmask_ros.commands.demo_depth import run_depth_demo
+
+        return run_depth_demo(arguments)
     return run_demo(arguments)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from stmask_ros.bags.files import (
     offered_qos,
     read_bag,
 )
+from stmask_ros.commands.bag_lift import LiftedTopics, lift_bag
 from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter
 from stmask_ros.masks import MaskEncoding
 from stmask_ros.output_files import check_free, output_folder
@@ -66,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             annotator = Annotator(
                 options.bag, chosen.topic, segmenter, options.name, options.max_gap)
             count = annotator.write(folder / 'bag')
-            _lift(folder / 'bag')
+            _unfold(_with_depth(options, chosen.topic, folder / 'bag'))
     except (BagError, ModelError, OSError, ValueError) as error:
         _LOGGER.error('%s', error)
         return 1
@@ -76,7 +78,21 @@ def run(options: argparse.Namespace) -> int:
     return 1 if annotator.damage else 0
 
 
-def _lift(bag: Path) -> None:
+def _with_depth(options: argparse.Namespace, images: str, bag: Path) -> Path:
+    """Return the bag, or one with the instances in space beside, if depth was asked for."""
+    if not options.depth_topic:
+        return bag
+    lifted = bag.with_name('lifted')
+    count = lift_bag(bag, lifted, LiftedTopics(
+        image=images, instances=f'/{options.name.strip("/")}/instances',
+        output=f'/{options.lifter_name.strip("/")}/instances_3d', depth=options.depth_topic,
+        pose=options.pose_topic, fixed_frame=options.fixed_frame))
+    _LOGGER.info('%d of them lifted with %s', count, options.depth_topic)
+    shutil.rmtree(bag)
+    return lifted
+
+
+def _unfold(bag: Path) -> None:
     """Make the folder of a bag that of its files, as it is the one that was asked for."""
     for file in bag.iterdir():
         file.rename(bag.parent / file.name)

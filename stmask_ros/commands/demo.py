@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -33,6 +25,14 @@ from stmask_ros.bags.recording import (
     write_picture,
     write_video,
 )
+from stmask_ros.commands.demo_processes import (
+    DemoError,
+    HealthListener,
+    check_running,
+    end_of,
+    running_process,
+    spin_until,
+)
 from stmask_ros.families.errors import ModelError
 from stmask_ros.models.checkpoint import find_model, read_description
 from stmask_ros.msg import TrackedInstanceArray
@@ -45,12 +45,6 @@ _INSTANCES = '/segmenter/instances'
 _OVERLAY = '/segmenter/overlay'
 _START_SECONDS = 120.0
 _IDLE_SECONDS = 60.0
-_END_SECONDS = 10.0
-_LOG_LINES = 40
-
-
-class DemoError(Exception):
-    """The demo cannot go on; the message says what happened and where to look."""
 
 
 def run_demo(arguments: Namespace) -> int:
@@ -106,104 +100,36 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
     )
     rclpy.init(args=[])
     node = rclpy.create_node('demo')
-    listener = _HealthListener(node)
+    listener = HealthListener(node)
     recorder = Recorder(node, out / 'bag', [
         Topic(f'{_IMAGES}/compressed', CompressedImage, COMPRESSED_IMAGE),
         Topic(_INSTANCES, TrackedInstanceArray, INSTANCES),
         Topic(_OVERLAY, Image, IMAGE),
     ])
     try:
-        with progress, _process(segmenter, out / 'segmenter.log') as running:
+        with progress, running_process(segmenter, out / 'segmenter.log') as running:
             task = progress.add_task('Loading the model')
             log = out / 'segmenter.log'
-            _spin(node, lambda: listener.active, running, _START_SECONDS, log)
-            with _process(camera, out / 'camera.log') as playing:
+            spin_until(node, lambda: listener.active, running, _START_SECONDS, log)
+            with running_process(camera, out / 'camera.log') as playing:
                 while playing.poll() is None:
                     rclpy.spin_once(node, timeout_sec=0.1)
                     progress.update(task, description=_progress_text(recorder))
-                    _check_running(running, log)
+                    check_running(running, log)
                 if playing.returncode:
-                    raise DemoError(f'the camera failed:\n{_end_of(out / "camera.log")}')
+                    raise DemoError(f'the camera failed:\n{end_of(out / "camera.log")}')
             listener.forget()
-            _spin(node, lambda: listener.idle, running, _IDLE_SECONDS, log)
+            spin_until(node, lambda: listener.idle, running, _IDLE_SECONDS, log)
         if not recorder.counts[_INSTANCES]:
             raise DemoError(
                 f'no image was segmented: {listener.facts["message"]}; the segmenter said:\n'
-                f'{_end_of(log)}'
+                f'{end_of(log)}'
             )
         return listener.facts
     finally:
         recorder.close()
         node.destroy_node()
         rclpy.try_shutdown()
-
-
-class _HealthListener:
-    """Keeps the segmenter's last diagnostic report."""
-
-    def __init__(self, node: Node) -> None:
-        self.facts: dict[str, str] = {}
-        self._subscription = node.create_subscription(
-            DiagnosticArray, '/diagnostics', self._on_report, 10
-        )
-
-    def _on_report(self, array: DiagnosticArray) -> None:
-        for status in array.status:
-            if status.name.endswith('segmenter'):
-                self.facts = {v.key: v.value for v in status.values}
-                self.facts['message'] = status.message
-
-    def forget(self) -> None:
-        """Wait for a new report."""
-        self.facts = {}
-
-    @property
-    def active(self) -> bool:
-        return self.facts.get('state') == 'active'
-
-    @property
-    def idle(self) -> bool:
-        return self.facts.get('images waiting or in work') == '0'
-
-
-def _spin(
-    node: Node, done: Callable[[], bool], running: subprocess.Popen[bytes], seconds: float,
-    log: Path,
-) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        rclpy.spin_once(node, timeout_sec=0.1)
-        _check_running(running, log)
-        if time.monotonic() > deadline:
-            raise DemoError(f'the segmenter does not come on; it said:\n{_end_of(log)}')
-
-
-def _check_running(process: subprocess.Popen[bytes], log: Path) -> None:
-    if process.poll() is not None:
-        raise DemoError(f'the segmenter ended with {process.returncode}:\n{_end_of(log)}')
-
-
-def _end_of(log: Path) -> str:
-    """Return the last lines of a log, which goes with the folder when a run fails."""
-    return '\n'.join(log.read_text(errors='replace').splitlines()[-_LOG_LINES:])
-
-
-@contextmanager
-def _process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Python with these arguments; end it with SIGINT, as Ctrl-C would."""
-    with log.open('wb') as file:
-        process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=file, stderr=subprocess.STDOUT
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def _progress_text(recorder: Recorder) -> str:

@@ -141,6 +141,21 @@ def _register_annotate(subcommands: SubParsers) -> None:
     parser.add_argument(
         '--name', default='/segmenter', help='name of the node, before its topics'
     )
+    parser.add_argument(
+        '--depth-topic', default='', metavar='TOPIC',
+        help='depth images or clouds: writes where the instances are in space, too',
+    )
+    parser.add_argument(
+        '--fixed-frame', default='', metavar='FRAME',
+        help="frame of what is in space, by /tf or --pose-topic (default: the image's own)",
+    )
+    parser.add_argument(
+        '--pose-topic', default='', metavar='TOPIC',
+        help="PoseStamped of the image's optical frame in --fixed-frame, instead of /tf",
+    )
+    parser.add_argument(
+        '--lifter-name', default='/lifter', help='name of the lifter node, before its topic'
+    )
     _add_segmenter_arguments(parser, birth_threshold=0.2, nms_threshold=0.4)
     _add_max_gap(parser)
     parser.set_defaults(run=_run_annotate)

@@ -147,7 +147,8 @@ class LiftingPipeline:
         of_depth = self._calibration(depth_info, *depth.size)
         if not to_image.is_identity:
             return UnregisteredView(self._image_calibration(frame, image_info), of_depth, to_image)
-        if image_info is None:
+        # A driver without a calibration of its own may have registered depth all the same.
+        if image_info is None or not any(image_info.k):
             of_image = fitted_calibration(of_depth, frame.height, frame.width)
         else:
             of_image = self._image_calibration(frame, image_info)

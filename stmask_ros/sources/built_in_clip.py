@@ -58,6 +58,10 @@ class BuiltInClip:
         self._astronaut = _cut_out(_photograph('astronaut.png'), _ASTRONAUT_OUTLINE, 0.66)
         self._cat = _cut_out(_photograph('chelsea.png'), _CAT_OUTLINE, 0.62)
 
+    def cutouts(self) -> dict[str, Bgra]:
+        """Return 'astronaut' and 'cat', uint8 [height, width, 4], colours times alpha."""
+        return {'astronaut': self._astronaut, 'cat': self._cat}
+
     def frame(self, seconds: float) -> Bgr:
         """Return the picture at this time, uint8 BGR [360, 640, 3]; the same for the same time."""
         turn = 2 * math.pi * seconds * self.rate / self.frame_count

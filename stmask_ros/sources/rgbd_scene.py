@@ -8,7 +8,7 @@ The world's frame has z up, the floor at z = 0. Shapes move at constant velocity
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -30,9 +30,10 @@ class Shape:
     """
     A solid thing.
 
-    kind: 'box', 'sphere', 'cylinder' (upright) or 'person' (an upright cutout, flat). center: at
-    time 0 [m]. size: full extents along its own axes [m]. yaw: about z [rad]. velocity: [m/s].
-    colour: BGR. class_name: what it is.
+    kind: 'box', 'sphere', 'cylinder' (upright), 'person' or 'picture' (upright cutouts, flat, that
+    face along their own x). center: at time 0 [m]. size: full extents along its own axes [m]. yaw:
+    about z [rad]. velocity: [m/s]. colour: BGR. class_name: what it is. picture: uint8
+    [height, width, 4] of a 'picture', colours times alpha.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Shape:
     velocity: tuple[float, float, float]
     colour: tuple[int, int, int]
     class_name: str
+    picture: npt.NDArray[np.uint8] | None = field(default=None, compare=False)
 
     def center_at(self, seconds: float) -> FloatArray:
         """Return its middle at a time [s]."""
@@ -105,7 +107,7 @@ def render(scene: Scene, seconds: float) -> Rendered:
         front = seen[hit[seen] < depth[pixels[seen]]]
         depth[pixels[front]] = hit[front]
         ids[pixels[front]] = index + 1
-        colours[pixels[front]] = _texture(shape.colour, where[front], 0.15)
+        colours[pixels[front]] = _surface(shape, where[front])
     visible = np.bincount(ids, minlength=len(scene.shapes) + 1)[1:]
     return Rendered(
         seconds, colours.astype(np.uint8).reshape(height, width, 3),
@@ -166,7 +168,29 @@ def _cast(
     with np.errstate(all='ignore'):
         depth = _INTERSECTIONS[shape.kind](start, rays, half)
     depth = np.where(depth > 1e-6, depth, _FAR)
-    return depth, start + depth[:, None] * rays
+    points = start + depth[:, None] * rays
+    if shape.picture is not None:
+        depth = np.where(_pixels(shape, shape.picture, points)[:, 3] > 127, depth, _FAR)
+    return depth, points
+
+
+def _surface(shape: Shape, points: FloatArray) -> FloatArray:
+    """Return the colours of points [N, 3] of a shape, given along its own axes."""
+    if shape.picture is None:
+        return _texture(shape.colour, points, 0.15)
+    return _pixels(shape, shape.picture, points)[:, :3]
+
+
+def _pixels(
+    shape: Shape, picture: npt.NDArray[np.uint8], points: FloatArray
+) -> FloatArray:
+    """Return the pixels [N, 4] of a picture that stands upright, at points [N, 3]."""
+    height, width = picture.shape[:2]
+    columns = (0.5 + points[:, 1] / shape.size[1]) * width
+    rows = (0.5 - points[:, 2] / shape.size[2]) * height
+    found = picture[
+        rows.clip(0, height - 1).astype(int), columns.clip(0, width - 1).astype(int)]
+    return np.asarray(found, np.float64)
 
 
 def _box(start: FloatArray, rays: FloatArray, half: FloatArray) -> FloatArray:
@@ -205,8 +229,15 @@ def _person(start: FloatArray, rays: FloatArray, half: FloatArray) -> FloatArray
     return np.where(head | trunk | legs, depth, _FAR)
 
 
+def _picture(start: FloatArray, rays: FloatArray, half: FloatArray) -> FloatArray:
+    depth = -start[0] / rays[:, 0]
+    across, up = start[1] + depth * rays[:, 1], start[2] + depth * rays[:, 2]
+    return np.where((np.abs(across) < half[1]) & (np.abs(up) < half[2]), depth, _FAR)
+
+
 _INTERSECTIONS: dict[str, Callable[[FloatArray, FloatArray, FloatArray], Any]] = {
     'box': _box, 'sphere': _sphere, 'cylinder': _cylinder, 'person': _person,
+    'picture': _picture,
 }
 
 

@@ -23,7 +23,9 @@ FLOORS = (
 WITH_ROS = ('camera', 'lifter', 'node', 'ros')
 
 # Commands that are themselves imported when they are called.
-THAT_RUN_NODES = ('stmask_ros.commands.bag_annotate', 'stmask_ros.commands.demo')
+THAT_RUN_NODES = ('stmask_ros.commands.bag_annotate', 'stmask_ros.commands.bag_lift',
+                  'stmask_ros.commands.demo',
+                  'stmask_ros.commands.demo_depth', 'stmask_ros.commands.demo_processes')
 
 ROS = ('ament_index_python', 'builtin_interfaces', 'cv_bridge', 'launch', 'launch_ros', 'rclpy',
        'rosidl_runtime_py', 'std_srvs', 'stmask_ros.msg', 'tf2_ros')
