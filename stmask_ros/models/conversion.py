@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from stmask_ros.families.all import FAMILIES
+from stmask_ros.families import all as families
 from stmask_ros.families.errors import ModelError
 from stmask_ros.families.family import AnyFamily, Recognised
 from stmask_ros.models.checkpoint import (
@@ -85,8 +85,8 @@ def recognise(
 
     configuration: a name, if it is known. Raises ModelError if none fits, or several do.
     """
-    answers = [_answer(family, tensors, configuration) for family in FAMILIES]
-    for family, answer in zip(FAMILIES, answers, strict=True):
+    answers = [_answer(family, tensors, configuration) for family in families.FAMILIES]
+    for family, answer in zip(families.FAMILIES, answers, strict=True):
         if isinstance(answer, Recognised):
             return family, answer
     errors = [answer for answer in answers if isinstance(answer, ModelError)]

@@ -28,7 +28,7 @@ STAGES = {
     'temporal fusion': ('stmask_ros.families.stmask.network', 'STMask.propagate'),
     'detection': ('stmask_ros.families.stmask.detection', 'suppress'),
     'association': ('stmask_ros.families.stmask.association', 'associate'),
-    'masks': ('stmask_ros.families.stmask.masks', 'region_mask'),
+    'masks': ('stmask_ros.layers.soft_masks', 'region_mask'),
     'message': ('stmask_ros.ros.messages', 'instances_message'),
     'overlay': ('stmask_ros.views.overlay', 'draw_overlay'),
     'label image': ('stmask_ros.views.overlay', 'label_image'),

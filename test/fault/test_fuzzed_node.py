@@ -26,7 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from stmask_ros.images import compressed_to_bgr, to_bgr
 
-SMALL = Path(__file__).with_name('small.yaml')
+SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 REPLACED = 'replaced by a newer image'
 ROUND = 25
 MEMORY_LIMIT = 512 * 2**20

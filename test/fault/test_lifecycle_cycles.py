@@ -15,7 +15,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from segmenter_process import SegmenterProcess, image
 
-SMALL = Path(__file__).with_name('small.yaml')
+SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 NAME = 'cycles'
 SETTLED = 4
 MEMORY_LIMIT = 16.0

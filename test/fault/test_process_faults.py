@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from segmenter_process import COMMAND, SegmenterProcess, image
 
-SMALL = Path(__file__).with_name('small.yaml')
+SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 ARGUMENTS = ('-p', 'autostart:=true', '-p', f'model:={SMALL}', '-p', 'torch_threads:=1')
 
 # What the node promises is 2 s, and the measured times are printed. A shared machine may not run

@@ -51,7 +51,7 @@ def fault(tmp_path_factory: pytest.TempPathFactory) -> Fault:
 @pytest.fixture(scope='module')
 def process(fault: Fault) -> Iterator[SegmenterProcess]:
     arguments = (
-        '-p', f'model:={HERE / "small.yaml"}', '-p', 'torch_threads:=1',
+        '-p', f'model:={HERE.with_name("models") / "stmask.yaml"}', '-p', 'torch_threads:=1',
         '-p', 'diagnostics_period:=0.05', *every_image(TOPIC))
     command = [sys.executable, str(HERE / 'faulty_segmenter.py')]
     with SegmenterProcess(

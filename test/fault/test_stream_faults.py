@@ -20,7 +20,7 @@ from rosgraph_msgs.msg import Clock
 from segmenter_process import SegmenterProcess, every_image, image, picture
 from sensor_msgs.msg import Image
 
-SMALL = Path(__file__).with_name('small.yaml')
+SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 NAME = 'streams'
 TOPIC = f'/{NAME}/camera'
 

@@ -24,7 +24,7 @@ from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.tracking.stream import DuplicateImageError, Stream
 
-SMALL = Path(__file__).with_name('small.yaml')
+SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 NAME = 'time_faults'
 
 

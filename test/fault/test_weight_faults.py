@@ -20,7 +20,7 @@ from segmenter_process import SegmenterProcess, image
 
 from stmask_ros.models.checkpoint import load_model
 
-SMALL = Path(__file__).with_name('small.yaml')
+SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 SPOILED = 'ran.txt'
 
 
