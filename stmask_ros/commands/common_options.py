@@ -11,3 +11,12 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
         '--overwrite', action='store_true',
         help='write where other files are, and replace those of the same names; all others stay',
     )
+
+
+def add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    """Add --skip-bad, see stmask_ros.evaluation.records.BadEntries."""
+    parser.add_argument(
+        '--skip-bad', action='store_true',
+        help='leave out entries of the JSON files that are not as the format has them, and say '
+             'how many, instead of ending at the first',
+    )

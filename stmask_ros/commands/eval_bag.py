@@ -63,7 +63,7 @@ def _score(options: argparse.Namespace, folder: Path) -> tuple[BagRun, str]:
 
 def _chosen_annotations(options: argparse.Namespace) -> Annotations:
     """Return the annotations of the one video that the bag shows."""
-    annotations = load_annotations(options.annotations)
+    annotations = load_annotations(options.annotations, options.skip_bad)
     if options.class_agnostic:
         annotations = annotations.without_classes()
     videos = annotations.dataset.videos

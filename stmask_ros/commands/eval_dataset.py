@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _chosen_annotations(options: argparse.Namespace) -> Annotations:
     """Return the annotations that the options ask for; DatasetError or OSError."""
-    annotations = load_annotations(options.annotations)
+    annotations = load_annotations(options.annotations, options.skip_bad)
     if options.class_agnostic:
         annotations = annotations.without_classes()
     return annotations.only(options.videos) if options.videos else annotations
@@ -79,7 +79,7 @@ def _folder(
     whole = {'whole_video': True} if options.whole_video else {}
     return RunFolder(options.out, options.images, segmenter_fingerprint(segmenter) | {
         'annotations': annotations_fingerprint(options.annotations),
-        'class_agnostic': options.class_agnostic, **whole,
+        'skip_bad': options.skip_bad, 'class_agnostic': options.class_agnostic, **whole,
     })
 
 

@@ -21,7 +21,6 @@ from stmask_ros.evaluation.still_pictures import (
     PictureScores,
     PictureSummary,
     detections_of,
-    group_of,
     score_pictures,
 )
 from stmask_ros.evaluation.track_collection import match_classes
@@ -36,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.output is not None:
             check_free(options.output, options.overwrite)
-        annotations = PictureAnnotations.read(options.annotations)
+        annotations = PictureAnnotations.read(options.annotations, options.skip_bad)
         segmenter = load_chosen_segmenter(options)
         categories = _categories(annotations, segmenter, options.grouped)
         if options.grouped:
@@ -62,9 +61,8 @@ def _categories(
     """Return the category of each class of the model; DatasetError if no class has one."""
     names = annotations.categories
     if grouped:
-        groups = {c['name']: group_of(c) for c in annotations.coco.dataset['categories']}
         numbers = {name: n for n, name in enumerate((*GROUPS, OTHER), 1)}
-        known = groups | {name: name for name in numbers}
+        known = dict(annotations.groups) | {name: name for name in numbers}
         return {
             number: numbers[known[name]]
             for number, name in enumerate(segmenter.class_names, 1) if name in known
@@ -83,10 +81,11 @@ def _detected(
     categories: dict[int, int],
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield what is seen in each picture, of which nothing was seen before."""
-    for number, name in annotations.pictures:
-        image = read_frame(options.images, name)
+    for picture in annotations.pictures:
+        size = (picture.height, picture.width)
+        image = read_frame(options.images, picture.file_name, size)
         (result,), _ = segmenter.step([image], [segmenter.initial_state()])
-        yield detections_of(result, number, categories)
+        yield detections_of(result, picture.id, categories)
 
 
 def _text(annotations: PictureAnnotations, scores: PictureScores, recall_score: float) -> str:

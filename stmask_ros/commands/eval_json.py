@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stmask_ros.commands.common_options import add_overwrite
+from stmask_ros.commands.common_options import add_overwrite, add_skip_bad
 from stmask_ros.evaluation.dataset import DatasetError, load_dataset, load_predictions
 from stmask_ros.evaluation.identity import evaluate_identity
 from stmask_ros.evaluation.report import (
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--output', type=Path, metavar='FILE', help='write all numbers as JSON')
     add_overwrite(parser)
+    add_skip_bad(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.output is not None:
             check_free(options.output, options.overwrite)
-        dataset = load_dataset(options.ground_truth)
-        predictions = load_predictions(options.predictions, dataset)
+        dataset = load_dataset(options.ground_truth, options.skip_bad)
+        predictions = load_predictions(options.predictions, dataset, options.skip_bad)
     except (DatasetError, OSError) as error:
         _LOGGER.error('%s', error)
         return 1

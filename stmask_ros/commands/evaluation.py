@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stmask_ros.commands import eval_json as json_command
-from stmask_ros.commands.common_options import add_overwrite
+from stmask_ros.commands.common_options import add_overwrite, add_skip_bad
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -62,6 +62,7 @@ def _register_images(subcommands: SubParsers) -> None:
     parser.add_argument(
         '--annotations', type=Path, required=True, help="JSON file in COCO's format"
     )
+    add_skip_bad(parser)
     parser.add_argument('--images', type=Path, required=True, help='folder of the pictures')
     parser.add_argument(
         '--grouped', action='store_true',
@@ -175,6 +176,7 @@ def _add_annotations(parser: argparse.ArgumentParser) -> None:
         '--annotations', type=Path, required=True,
         help='JSON file of YouTube-VIS or OVIS, or folder of mask pictures as DAVIS has it',
     )
+    add_skip_bad(parser)
 
 
 def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:

@@ -101,16 +101,17 @@ class Annotations:
         ))
 
 
-def load_annotations(path: Path) -> Annotations:
+def load_annotations(path: Path, skip_bad: bool = False) -> Annotations:
     """
     Read annotations; DatasetError or OSError if that cannot be done.
 
     path: a JSON file of YouTube-VIS 2019, 2021, 2022 or OVIS, or a folder as DAVIS has it, with
     a folder for each video and in it a mask picture for each frame, see read_mask_picture.
+    skip_bad: see load_dataset.
     """
     if path.is_dir():
         return Annotations(_load_folder(path), has_classes=False, is_complete=False)
-    return Annotations(load_dataset(path), has_classes=True, is_complete=True)
+    return Annotations(load_dataset(path, skip_bad), has_classes=True, is_complete=True)
 
 
 def annotations_fingerprint(path: Path) -> Fingerprint:

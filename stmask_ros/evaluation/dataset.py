@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import orjson
 
-from stmask_ros.evaluation.long_lists import LongList, in_blocks, load_document
+from stmask_ros.evaluation.long_lists import LongList, in_blocks
+from stmask_ros.evaluation.records import (
+    RESULTS_NAME,
+    BadEntries,
+    Record,
+    json_document,
+    kind,
+)
+from stmask_ros.evaluation.records import DatasetError as DatasetError
 from stmask_ros.evaluation.rle import (
     MaskSequence,
     Rle,
@@ -26,13 +32,7 @@ from stmask_ros.evaluation.rle import (
 )
 from stmask_ros.output_files import whole_file, write_whole
 
-RESULTS_NAME = 'results.json'
-
 _LOGGER = logging.getLogger(__name__)
-
-
-class DatasetError(ValueError):
-    """A file that is not what the format asks for; the text says what is wrong and where."""
 
 
 @dataclass(frozen=True)
@@ -105,33 +105,46 @@ class Dataset:
     tracks: tuple[GroundTruthTrack, ...]
 
 
-def load_dataset(path: Path) -> Dataset:
-    """Read a ground-truth file; DatasetError or OSError if that cannot be done."""
-    with _collector_paused(), _document(path, 'annotations') as document:
-        return parse_dataset(document, str(path))
+def load_dataset(path: Path, skip_bad: bool = False) -> Dataset:
+    """
+    Read a ground-truth file; DatasetError or OSError if that cannot be done.
+
+    skip_bad: leave out entries that are not as the format has them, with a warning of how many.
+    """
+    with _collector_paused(), json_document(path, 'annotations') as document:
+        return parse_dataset(document, str(path), skip_bad)
 
 
-def load_predictions(path: Path, dataset: Dataset) -> list[PredictedTrack]:
-    """Read results.json, or the submission zip around it; DatasetError or OSError."""
-    with _collector_paused(), _document(path) as document:
-        return parse_predictions(document, dataset, str(path))
+def load_predictions(
+    path: Path, dataset: Dataset, skip_bad: bool = False
+) -> list[PredictedTrack]:
+    """Read results.json, or the submission zip around it; see load_dataset."""
+    with _collector_paused(), json_document(path) as document:
+        return parse_predictions(document, dataset, str(path), skip_bad)
 
 
-def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
+def parse_dataset(
+    document: Any, source: str = 'ground truth', skip_bad: bool = False
+) -> Dataset:
     """
     Check and convert a decoded ground-truth file.
 
     A file without annotations (the public valid and test files) has no tracks.
-    source: what messages call the file. Raises DatasetError.
+    source: what messages call the file. skip_bad: see load_dataset. Raises DatasetError.
     """
-    root = _Record(document, source)
-    videos = _unique((_video(record) for record in root.records('videos')), source, 'video')
-    names = _unique((_category(record) for record in root.records('categories')),
-                    source, 'category')
+    root, bad = Record(document, source), BadEntries(skip_bad)
+    videos = _unique(_parsed(root.records('videos'), _video, bad), source, 'video', bad)
+    names = _unique(_parsed(root.records('categories'), _category, bad), source, 'category', bad)
     annotations = root.long_list('annotations') if root.has('annotations') else ()
+
+    def truth(record: Record, sequence: MaskSequence) -> GroundTruthTrack:
+        return _truth(record, sequence, names)
+
     tracks = _unique(
-        _tracks(annotations, f'{source}: annotations', videos, _truth), source, 'annotation'
+        _tracks(annotations, f'{source}: annotations', videos, truth, bad), source, 'annotation',
+        bad,
     )
+    bad.tell()
     return Dataset(
         tuple(videos[key] for key in sorted(videos)),
         tuple(names[key] for key in sorted(names)),
@@ -140,18 +153,22 @@ def parse_dataset(document: Any, source: str = 'ground truth') -> Dataset:
 
 
 def parse_predictions(
-    document: Any, dataset: Dataset, source: str = 'predictions'
+    document: Any, dataset: Dataset, source: str = 'predictions', skip_bad: bool = False
 ) -> list[PredictedTrack]:
     """
     Check and convert a decoded results.json; an empty list is fine. Raises DatasetError.
+
+    skip_bad: see load_dataset.
 
     Warns about tracks that are read but cannot score: of an unknown category, or with masks of
     another size or number than their video's frames.
     """
     if not isinstance(document, list | LongList):
-        raise DatasetError(f'{source}: expected a list of results, got {_kind(document)}')
+        raise DatasetError(f'{source}: expected a list of results, got {kind(document)}')
     videos = {video.id: video for video in dataset.videos}
-    predictions = list(_tracks(document, f'{source}: results', videos, _prediction))
+    bad = BadEntries(skip_bad)
+    predictions = list(_tracks(document, f'{source}: results', videos, _prediction, bad))
+    bad.tell()
     _warn_of_misfits(predictions, dataset, source)
     return predictions
 
@@ -224,108 +241,34 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def _document(path: Path, key: str | None = None) -> Iterator[Any]:
-    """Give a file's JSON with the list under a key, or itself, as one to be decoded on the way."""
-    try:
-        yield load_document(_read(path), key)
-    except orjson.JSONDecodeError as error:
-        raise DatasetError(f'{path}: not a JSON file: {error}') from error
+def _parsed(
+    entries: Iterable[tuple[Any, str]], parse: Callable[[Record], Any], bad: BadEntries
+) -> Iterator[Any]:
+    for values, where in entries:
+        with bad.left_out():
+            yield parse(Record(values, where))
 
 
-def _read(path: Path) -> bytes:
-    if path.suffix != '.zip':
-        return path.read_bytes()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(RESULTS_NAME)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise DatasetError(
-            f'{path}: expected a zip with {RESULTS_NAME} at its top level: {error}'
-        ) from error
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A JSON object and where it stands, so that every complaint can name the place."""
-
-    values: Any
-    where: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.values, dict):
-            raise DatasetError(f'{self.where}: expected an object, got {_kind(self.values)}')
-
-    def has(self, name: str) -> bool:
-        return self.values.get(name) is not None
-
-    def integer(self, name: str) -> int:
-        value = self._value(name)
-        if not isinstance(value, int):
-            raise self._unexpected(name, 'a whole number')
-        return value
-
-    def number(self, name: str) -> float:
-        value = self._value(name)
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self._unexpected(name, 'a finite number')
-        return float(value)
-
-    def text(self, name: str) -> str:
-        value = self._value(name)
-        if not isinstance(value, str):
-            raise self._unexpected(name, 'text')
-        return value
-
-    def items(self, name: str) -> list[Any]:
-        value = self._value(name)
-        if not isinstance(value, list):
-            raise self._unexpected(name, 'a list')
-        return value
-
-    def long_list(self, name: str) -> list[Any] | LongList:
-        value = self._value(name)
-        return value if isinstance(value, LongList) else self.items(name)
-
-    def numbers(self, name: str) -> list[float | None]:
-        values = self.items(name)
-        if not all(value is None or isinstance(value, (int, float)) for value in values):
-            raise self._unexpected(name, 'a list of numbers and nulls')
-        return values
-
-    def records(self, name: str) -> Iterable[_Record]:
-        entries = self.items(name)
-        return (_Record(entry, f'{self.where}: {name}[{index}]')
-                for index, entry in enumerate(entries))
-
-    def _value(self, name: str) -> Any:
-        if name not in self.values:
-            raise DatasetError(f"{self.where}: '{name}' is missing")
-        return self.values[name]
-
-    def _unexpected(self, name: str, expected: str) -> DatasetError:
-        return DatasetError(
-            f"{self.where}: '{name}': expected {expected}, got {self.values[name]!r:.60}"
-        )
-
-
-def _video(record: _Record) -> Video:
-    file_names = tuple(record.items('file_names')) if record.has('file_names') else ()
+def _video(record: Record) -> Video:
+    file_names = record.texts('file_names') if record.has('file_names') else ()
     length = record.integer('length') if record.has('length') else len(file_names)
     stamps = tuple(record.items('stamps')) if record.has('stamps') else ()
     if stamps and (len(stamps) != length or not all(isinstance(stamp, int) for stamp in stamps)):
         raise DatasetError(f"{record.where}: 'stamps': expected {length} whole numbers [ns]")
-    return Video(
-        record.integer('id'), record.integer('height'), record.integer('width'), length,
-        file_names, stamps,
-    )
+    return Video(record.integer('id'), *record.size(), length, file_names, stamps)
 
 
-def _category(record: _Record) -> Category:
+def _category(record: Record) -> Category:
     return Category(record.integer('id'), record.text('name'))
 
 
-def _truth(record: _Record, sequence: MaskSequence) -> GroundTruthTrack:
+def _truth(
+    record: Record, sequence: MaskSequence, categories: Mapping[int, Category]
+) -> GroundTruthTrack:
+    if record.integer('category_id') not in categories:
+        raise DatasetError(
+            f'{record.where}: category_id {record.integer("category_id")} is not among the '
+            'categories')
     areas = record.numbers('areas') if record.has('areas') else sequence.areas.tolist()
     return GroundTruthTrack(
         record.integer('id'),
@@ -337,7 +280,7 @@ def _truth(record: _Record, sequence: MaskSequence) -> GroundTruthTrack:
     )
 
 
-def _prediction(record: _Record, sequence: MaskSequence) -> PredictedTrack:
+def _prediction(record: Record, sequence: MaskSequence) -> PredictedTrack:
     return PredictedTrack(
         record.integer('video_id'),
         record.integer('category_id'),
@@ -348,23 +291,37 @@ def _prediction(record: _Record, sequence: MaskSequence) -> PredictedTrack:
 
 def _tracks(
     items: LongList | Sequence[Any], where: str, videos: Mapping[int, Video],
-    track_of: Callable[[_Record, MaskSequence], Track],
+    track_of: Callable[[Record, MaskSequence], Track], bad: BadEntries,
 ) -> Iterator[Track]:
     """Yield the track of every item; where: what complaints call the list."""
     total = 0
     for block in in_blocks(items):
-        records = [_Record(item, f'{where}[{index}]') for index, item in enumerate(block, total)]
-        total += len(records)
-        masks = [_masks(record, videos) for record in records]
-        try:
-            sequences = decode_tracks(masks)
-        except SegmentationError:
-            # One by one, to name the record.
-            sequences = list(map(_decoded, records, masks))
-        yield from map(track_of, records, sequences)
+        read: list[tuple[Record, list[Rle | None]]] = []
+        for index, item in enumerate(block, total):
+            with bad.left_out():
+                record = Record(item, f'{where}[{index}]')
+                read.append((record, _masks(record, videos)))
+        total += len(block)
+        for record, sequence in _decoded_block(read, bad):
+            with bad.left_out():
+                yield track_of(record, sequence)
 
 
-def _masks(record: _Record, videos: Mapping[int, Video]) -> list[Rle | None]:
+def _decoded_block(
+    read: Sequence[tuple[Record, list[Rle | None]]], bad: BadEntries
+) -> Iterator[tuple[Record, MaskSequence]]:
+    try:
+        sequences = decode_tracks([masks for _, masks in read])
+    except SegmentationError:
+        # One by one, to name the record.
+        for record, masks in read:
+            with bad.left_out():
+                yield record, _decoded(record, masks)
+        return
+    yield from ((record, found) for (record, _), found in zip(read, sequences, strict=True))
+
+
+def _masks(record: Record, videos: Mapping[int, Video]) -> list[Rle | None]:
     video = videos.get(record.integer('video_id'))
     if video is None:
         raise DatasetError(
@@ -377,14 +334,14 @@ def _masks(record: _Record, videos: Mapping[int, Video]) -> list[Rle | None]:
         raise _bad_segmentation(record, error) from error
 
 
-def _decoded(record: _Record, masks: Sequence[Rle | None]) -> MaskSequence:
+def _decoded(record: Record, masks: Sequence[Rle | None]) -> MaskSequence:
     try:
         return MaskSequence.from_masks(masks)
     except SegmentationError as error:
         raise _bad_segmentation(record, error) from error
 
 
-def _bad_segmentation(record: _Record, error: SegmentationError) -> DatasetError:
+def _bad_segmentation(record: Record, error: SegmentationError) -> DatasetError:
     return DatasetError(f"{record.where}: 'segmentations': {error}")
 
 
@@ -394,14 +351,13 @@ def average_area(areas: Sequence[float | None]) -> float:
     return sum(shown) / len(shown) if shown else 0.0
 
 
-def _unique(entries: Iterable[Any], source: str, name: str) -> dict[int, Any]:
+def _unique(
+    entries: Iterable[Any], source: str, name: str, bad: BadEntries
+) -> dict[int, Any]:
     found: dict[int, Any] = {}
     for entry in entries:
-        if entry.id in found:
-            raise DatasetError(f'{source}: {name} id {entry.id} occurs more than once')
-        found[entry.id] = entry
+        with bad.left_out():
+            if entry.id in found:
+                raise DatasetError(f'{source}: {name} id {entry.id} occurs more than once')
+            found[entry.id] = entry
     return found
-
-
-def _kind(value: Any) -> str:
-    return 'null' if value is None else f'{type(value).__name__} {value!r:.40}'

@@ -17,6 +17,11 @@ from stmask_ros.evaluation.runs import RunError, decode_spans, short
 Int64Array = npt.NDArray[np.int64]
 
 _FEWEST_POLYGON_NUMBERS = 6
+# What lies farther away is no coordinate [pixel].
+_FARTHEST = 1e7
+# Of the sides of the picture together; decoding takes time and memory in proportion.
+_LONGEST_OUTLINE = 200
+_MOST_SIDE = 1 << 16
 _SIZE, _COUNTS = itemgetter('size'), itemgetter('counts')
 
 
@@ -159,18 +164,44 @@ def _read_mask(entry: Any, usual: list[int]) -> Rle:
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
+    """
+    Return the mask of some polygons as pycocotools reads it.
+
+    A part of less than three points beside others has no pixels, and half a point at the end is
+    left out.
+    """
+    parts = []
     for polygon in polygons:
-        is_flat = isinstance(polygon, list) and all(isinstance(x, (int, float)) for x in polygon)
-        if not is_flat or len(polygon) < _FEWEST_POLYGON_NUMBERS or len(polygon) % 2:
+        if not isinstance(polygon, list) or not all(map(_is_coordinate, polygon)):
             raise SegmentationError(
-                'expected polygons as lists of at least three x, y pairs, '
+                'expected polygons as lists of x, y pairs of finite numbers, '
                 f'got {short(polygon)}'
             )
-    merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+        if len(polygon) >= _FEWEST_POLYGON_NUMBERS:
+            parts.append(_checked_polygon(polygon, height, width))
+    if not parts:
+        raise SegmentationError(
+            f'expected a polygon of at least three x, y pairs, got {short(polygons)}')
+    merged: Rle = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
     return merged
+
+
+def _is_coordinate(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < _FARTHEST
+
+
+def _checked_polygon(polygon: list[float], height: int, width: int) -> list[float]:
+    """Return whole points; SegmentationError for an outline that would take too much memory."""
+    points = np.array(polygon[:len(polygon) // 2 * 2], np.float64).reshape(-1, 2)
+    length = np.abs(np.diff(points, axis=0, append=points[:1])).max(1, initial=0).sum()
+    if length > _LONGEST_OUTLINE * (height + width):
+        raise SegmentationError(
+            f'its outline of {length:.0f} pixels is too long for a picture of {width}x{height}')
+    whole: list[float] = points.ravel().tolist()
+    return whole
 
 
 def _check_size(size: Any) -> None:
     is_pair = isinstance(size, list) and len(size) == 2
-    if not is_pair or not all(isinstance(side, int) and side > 0 for side in size):
+    if not is_pair or not all(isinstance(side, int) and 0 < side <= _MOST_SIDE for side in size):
         raise SegmentationError(f'expected a size of [height, width], got {short(size)}')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from stmask_ros.evaluation.dataset import DatasetError
+from stmask_ros.evaluation.coco_file import CocoCategory, CocoFile, parse_coco, whole_document
 from stmask_ros.tracking.results import FrameResult
 
 Kind = Literal['bbox', 'segm']
@@ -61,35 +60,38 @@ class PictureScores:
 class PictureAnnotations:
     """A file in COCO's format, and where its pictures' results go."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        """document: as json.load returns it; DatasetError if it is not as COCO has it."""
+    def __init__(
+        self, document: Any, source: str = 'annotations', skip_bad: bool = False
+    ) -> None:
+        """
+        Check and index a decoded file; DatasetError if it is not as COCO has it.
+
+        Objects get numbers from 1, since pycocotools takes 0 for no match. See parse_coco.
+        """
+        self._file = parse_coco(document, source, skip_bad)
+        self.pictures = tuple(self._file.pictures.values())
+        self.categories = {number: c.name for number, c in self._file.categories.items()}
         self.coco = COCO()
-        self.coco.dataset = dict(document)
-        try:
-            with _silence():
-                self.coco.createIndex()
-            self.pictures = [(int(i['id']), str(i['file_name'])) for i in document['images']]
-            self.categories = {int(c['id']): str(c['name']) for c in document['categories']}
-            for entry in document['annotations']:
-                for name in ('id', 'image_id', 'category_id', 'bbox', 'area', 'segmentation'):
-                    entry[name]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f'not as COCO has it: {error!r}') from error
+        self.coco.dataset = _dataset(self._file)
+        with _silence():
+            self.coco.createIndex()
+
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """Return the group of each category, by their names."""
+        return {c.name: group_of(c) for c in self._file.categories.values()}
 
     @classmethod
-    def read(cls, path: Path) -> PictureAnnotations:
-        """Return a file's content; DatasetError or OSError."""
-        try:
-            return cls(json.loads(path.read_text()))
-        except (ValueError, DatasetError) as error:
-            raise DatasetError(f'{path}: {error}') from error
+    def read(cls, path: Path, skip_bad: bool = False) -> PictureAnnotations:
+        """Return a file's content; DatasetError or OSError. See load_coco."""
+        return cls(whole_document(path), str(path), skip_bad)
 
     def grouped(self) -> PictureAnnotations:
         """Return the same objects, as persons, animals, vehicles, and objects for all else."""
         groups = (*GROUPS, OTHER)
         number = {
-            category['id']: 1 + groups.index(group_of(category))
-            for category in self.coco.dataset['categories']
+            category.id: 1 + groups.index(group_of(category))
+            for category in self._file.categories.values()
         }
         return PictureAnnotations(self.coco.dataset | {
             'categories': [{'id': n, 'name': name} for n, name in enumerate(groups, 1)],
@@ -100,9 +102,33 @@ class PictureAnnotations:
         })
 
 
-def group_of(category: Mapping[str, Any]) -> str:
+def _dataset(file: CocoFile) -> dict[str, Any]:
+    """Return a file as pycocotools wants it."""
+    return {
+        'images': [
+            {'id': p.id, 'file_name': p.file_name, 'height': p.height, 'width': p.width}
+            for p in file.pictures.values()
+        ],
+        'categories': [
+            {'id': c.id, 'name': c.name, 'supercategory': c.supercategory}
+            for c in file.categories.values()
+        ],
+        'annotations': [
+            {'id': number, 'image_id': o.picture_id, 'category_id': o.category_id,
+             'bbox': list(o.box), 'area': o.area, 'iscrowd': int(o.is_crowd),
+             'segmentation': {'size': list(o.mask['size']), 'counts': _text(o.mask['counts'])}}
+            for number, o in enumerate(file.objects.values(), 1)
+        ],
+    }
+
+
+def _text(counts: Any) -> str:
+    return counts.decode('ascii') if isinstance(counts, bytes) else str(counts)
+
+
+def group_of(category: CocoCategory) -> str:
     """Return the group of one of COCO's categories."""
-    names = (category['name'], category.get('supercategory'))
+    names = (category.name, category.supercategory)
     return next((name for name in names if name in GROUPS), OTHER)
 
 
@@ -186,7 +212,7 @@ def _evaluated(
     with _silence():
         results = annotations.coco.loadRes(numbered) if numbered else COCO()
         evaluated = COCOeval(annotations.coco, results, kind)
-        evaluated.params.imgIds = [number for number, _ in annotations.pictures]
+        evaluated.params.imgIds = [picture.id for picture in annotations.pictures]
         evaluated.evaluate()
         evaluated.accumulate()
     return evaluated

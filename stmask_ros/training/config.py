@@ -48,11 +48,16 @@ class VideoData:
 
 @dataclass(frozen=True)
 class CocoData:
-    """Pictures in COCO's format, to cut objects out of."""
+    """
+    Pictures in COCO's format, to cut objects out of.
+
+    skip_bad: leave out broken entries and pictures instead of ending at the first.
+    """
 
     annotations: Path
     images: Path
     classes: ClassNames = field(default_factory=ClassNames)
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)

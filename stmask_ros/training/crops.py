@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +11,8 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from stmask_ros.evaluation.annotations import read_frame
-from stmask_ros.evaluation.dataset import DatasetError
-from stmask_ros.evaluation.rle import Rle, SegmentationError, read_masks
+from stmask_ros.evaluation.coco_file import CocoFile, load_coco
+from stmask_ros.evaluation.rle import Rle
 from stmask_ros.training.clips import Clip
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap, UInt8Array
 
@@ -49,6 +47,7 @@ class CropConfig:
 @dataclass(frozen=True)
 class _Picture:
     file_name: str
+    size: tuple[int, int]
     masks: tuple[Rle, ...]
     labels: tuple[int, ...]
 
@@ -68,10 +67,7 @@ class PictureClips:
         self._images = images
         self._length = length
         self._config = config
-        try:
-            self._pictures = _pictures(json.loads(annotations.read_text()), classes)
-        except (ValueError, KeyError, TypeError, SegmentationError) as error:
-            raise DatasetError(f'{annotations}: not as COCO has it: {error!r}') from error
+        self._pictures = _pictures(load_coco(annotations), classes)
 
     def __len__(self) -> int:
         """Return the clips of an epoch."""
@@ -80,7 +76,7 @@ class PictureClips:
     def clip(self, number: int, rng: np.random.Generator) -> Clip:
         """Return crops of a picture, drawn by rng."""
         picture = self._pictures[number % len(self._pictures)]
-        image = read_frame(self._images, picture.file_name)
+        image = read_frame(self._images, picture.file_name, picture.size)
         masks = [np.asarray(coco_mask.decode(rle), np.uint8) for rle in picture.masks]
         window = self._window(image.shape[:2], picture, rng)
         windows = [window]
@@ -150,22 +146,20 @@ def _towards(
     return np.column_stack((linear, middle - linear @ center))
 
 
-def _pictures(document: Any, classes: ClassMap) -> list[_Picture]:
+def _pictures(file: CocoFile, classes: ClassMap) -> list[_Picture]:
     labels = {
-        category['id']: classes.label([category['name'], category.get('supercategory', '')])
-        for category in document['categories']
+        number: classes.label([category.name, category.supercategory])
+        for number, category in file.categories.items()
     }
-    objects: dict[int, list[Any]] = {image['id']: [] for image in document['images']}
-    for entry in document['annotations']:
-        if labels[entry['category_id']] is not None and not entry.get('iscrowd'):
-            objects[entry['image_id']].append(entry)
-    return [_picture(image, objects[image['id']], labels) for image in document['images']]
-
-
-def _picture(image: Any, entries: list[Any], labels: dict[int, int | None]) -> _Picture:
-    rles = read_masks([e['segmentation'] for e in entries], image['height'], image['width'])
-    known = [(r, labels[e['category_id']]) for r, e in zip(rles, entries, strict=True)]
-    kept = [(rle, label) for rle, label in known if rle is not None and label is not None]
-    return _Picture(
-        image['file_name'], tuple(rle for rle, _ in kept), tuple(label for _, label in kept)
-    )
+    shown: dict[int, list[tuple[Rle, int]]] = {number: [] for number in file.pictures}
+    for entry in file.objects.values():
+        label = labels[entry.category_id]
+        if label is not None and not entry.is_crowd:
+            shown[entry.picture_id].append((entry.mask, label))
+    return [
+        _Picture(
+            picture.file_name, (picture.height, picture.width),
+            tuple(rle for rle, _ in shown[number]), tuple(label for _, label in shown[number]),
+        )
+        for number, picture in file.pictures.items()
+    ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from stmask_ros.evaluation.annotations import Annotations, read_frame
+from stmask_ros.evaluation.coco_file import CocoObject, load_coco
 from stmask_ros.evaluation.dataset import DatasetError
-from stmask_ros.evaluation.rle import Rle, SegmentationError, read_masks
+from stmask_ros.evaluation.records import BadEntries
+from stmask_ros.evaluation.rle import Rle
 from stmask_ros.training.frames import AnnotatedFrame, BoolArray, ClassMap, UInt8Array
 
 # A smaller object [pixel] makes a blurred cutout.
@@ -69,27 +69,34 @@ class Library:
         return cls(tuple(cutouts), tuple(backgrounds))
 
 
-def coco_pictures(annotations: Path, images: Path, classes: ClassMap) -> Iterator[AnnotatedFrame]:
+def coco_pictures(
+    annotations: Path, images: Path, classes: ClassMap, skip_bad: bool = False
+) -> Iterator[AnnotatedFrame]:
     """
     Yield the pictures of a file in COCO's format that have no crowd.
 
-    classes: looked up by the category's name, then its supercategory. Raises DatasetError.
+    classes: looked up by the category's name, then its supercategory. skip_bad: leave out entries
+    and pictures that are broken, with a warning of how many. Raises DatasetError.
     """
-    try:
-        document = json.loads(annotations.read_text())
-        labels = {
-            category['id']: classes.label([category['name'], category.get('supercategory', '')])
-            for category in document['categories']
-        }
-        objects: dict[int, list[Any]] = {image['id']: [] for image in document['images']}
-        for entry in document['annotations']:
-            objects[entry['image_id']].append(entry)
-        for image in document['images']:
-            entries = objects[image['id']]
-            if not any(entry.get('iscrowd') for entry in entries):
-                yield _coco_picture(image, entries, labels, images)
-    except (ValueError, KeyError, TypeError, SegmentationError) as error:
-        raise DatasetError(f'{annotations}: not as COCO has it: {error!r}') from error
+    file = load_coco(annotations, skip_bad)
+    labels = {
+        number: classes.label([category.name, category.supercategory])
+        for number, category in file.categories.items()
+    }
+    objects: dict[int, list[CocoObject]] = {number: [] for number in file.pictures}
+    for entry in file.objects.values():
+        objects[entry.picture_id].append(entry)
+    bad = BadEntries(skip_bad)
+    for picture in file.pictures.values():
+        entries = objects[picture.id]
+        if not any(entry.is_crowd for entry in entries):
+            with bad.left_out():
+                yield _picture(
+                    images, picture.file_name, (picture.height, picture.width),
+                    [entry.mask for entry in entries],
+                    [labels[entry.category_id] for entry in entries],
+                )
+    bad.tell()
 
 
 def video_pictures(
@@ -108,21 +115,15 @@ def video_pictures(
         found = [classes.label(key) for key in keys]
         for frame in range(0, video.length, stride):
             rles = [track.sequence.masks[frame] for track in tracks]
-            yield _picture(images, video.file_names[frame], rles, found)
-
-
-def _coco_picture(
-    image: Any, entries: list[Any], labels: dict[int, int | None], images: Path
-) -> AnnotatedFrame:
-    rles = read_masks([e['segmentation'] for e in entries], image['height'], image['width'])
-    found = [labels[entry['category_id']] for entry in entries]
-    return _picture(images, image['file_name'], rles, found)
+            size = (video.height, video.width)
+            yield _picture(images, video.file_names[frame], size, rles, found)
 
 
 def _picture(
-    images: Path, file_name: str, rles: list[Rle | None], labels: list[int | None]
+    images: Path, file_name: str, size: tuple[int, int], rles: Sequence[Rle | None],
+    labels: Sequence[int | None],
 ) -> AnnotatedFrame:
-    picture = read_frame(images, file_name)
+    picture = read_frame(images, file_name, size)
     known = [(r, n) for r, n in zip(rles, labels, strict=True) if r is not None and n is not None]
     masks = np.zeros((len(known), *picture.shape[:2]), np.bool_)
     for mask, (rle, _) in zip(masks, known, strict=True):

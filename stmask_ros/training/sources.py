@@ -46,7 +46,8 @@ def chosen_annotations(data: VideoData) -> Annotations:
 def pictures_of(config: TrainingConfig, data: SyntheticData) -> Iterator[AnnotatedFrame]:
     """Yield the pictures that clips are made of."""
     for coco in data.coco:
-        yield from coco_pictures(coco.annotations, coco.images, _class_map(config, coco.classes))
+        classes = _class_map(config, coco.classes)
+        yield from coco_pictures(coco.annotations, coco.images, classes, coco.skip_bad)
     for videos in data.videos:
         yield from video_pictures(
             chosen_annotations(videos), videos.images, _class_map(config, videos.classes),
