@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from stmask_ros.families.family import TrackerOptions
 from stmask_ros.families.stmask import calibration
 from stmask_ros.families.stmask.heads import InstanceOutput
 from stmask_ros.families.stmask.network import Predictions, STMask
 from stmask_ros.families.stmask.stepper import STMaskStepper
-from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.layers import deformable
 from stmask_ros.models.checkpoint import Model
 from stmask_ros.tracking.segmenter import VideoSegmenter
@@ -65,11 +67,26 @@ def _torchvision_of_levels(
     ]
 
 
-def plain_segmenter(model: Model, device: torch.device, tracker: TrackerConfig) -> VideoSegmenter:
-    """Return a segmenter that steps the plain network with the model's weights, in float32."""
-    network = PlainNetwork(model.network.config)
-    network.load_state_dict(model.network.state_dict())
-    network.eval().requires_grad_(False).to(device)
+def plain_segmenter(
+    model: Model, device: torch.device, tracker: TrackerOptions
+) -> VideoSegmenter:
+    """
+    Return a segmenter that steps the plain network with the model's weights, in float32.
+
+    Of STMask, PlainNetwork; of other families the network as it was trained, not prepared.
+    """
     segmenter = VideoSegmenter(model, device, tracker, in_batches=False)
-    segmenter.stepper = STMaskStepper(network, device, in_batches=False)
+    if isinstance(model.network, STMask):
+        network = PlainNetwork(model.network.config)
+        network.load_state_dict(model.network.state_dict())
+        network.eval().requires_grad_(False).to(device)
+        segmenter.stepper = STMaskStepper(network, device, in_batches=False)
+        return segmenter
+    family = importlib.import_module(f'stmask_ros.families.{model.family.name}.family')
+    with patch.object(family, 'prepared_for_inference', _unprepared):
+        segmenter.stepper = model.family.stepper(model.network, device, 'float32', False)
     return segmenter
+
+
+def _unprepared(network: nn.Module, device: torch.device, *_: object) -> nn.Module:
+    return copy.deepcopy(network).eval().requires_grad_(False).to(device)

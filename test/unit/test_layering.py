@@ -27,6 +27,11 @@ THAT_RUN_NODES = ('stmask_ros.commands.bag_annotate', 'stmask_ros.commands.bag_l
                   'stmask_ros.commands.demo',
                   'stmask_ros.commands.demo_depth', 'stmask_ros.commands.demo_processes')
 
+# The folders of the families, and which of them is built on which.
+NETWORKS = {path.parent.name for path in (PACKAGE / 'families').glob('*/__init__.py')}
+BUILT_ON = {'sgnet': 'sipmask'}
+UNFINISHED = {'sgnet', 'sipmask'}
+
 ROS = ('ament_index_python', 'builtin_interfaces', 'cv_bridge', 'launch', 'launch_ros', 'rclpy',
        'rosidl_runtime_py', 'std_srvs', 'stmask_ros.msg', 'tf2_ros')
 
@@ -71,6 +76,33 @@ def test_imports_point_down(module: Path) -> None:
     above = [name for name in imports(ast.parse(module.read_text()))
              if (other := floor(name)) is not None and other > own]
     assert not above, f'{full_name(module)} imports from the floors above: {above}'
+
+
+def network_of(name: str) -> str | None:
+    """Return the family's folder that a module lies in, by its full name; None outside."""
+    parts = name.split('.')
+    is_inside = parts[:2] == ['stmask_ros', 'families'] and len(parts) > 2
+    return parts[2] if is_inside and parts[2] in NETWORKS else None
+
+
+@pytest.mark.parametrize('module', MODULES, ids=identify)
+def test_only_the_list_of_families_knows_a_network(module: Path) -> None:
+    """All others see a family through families/family.py; one network may be built on another."""
+    name = full_name(module)
+    if name == 'stmask_ros.families.all':
+        return
+    own = network_of(name)
+    allowed = {None, own, BUILT_ON.get(own or '')}
+    foreign = [each for each in imports(ast.parse(module.read_text()))
+               if network_of(each) not in allowed]
+    assert not foreign, f'{name} imports from a network: {foreign}'
+
+
+def test_every_network_is_in_the_list() -> None:
+    text = (PACKAGE / 'families' / 'all.py').read_text()
+    listed = {network_of(name) for name in imports(ast.parse(text))} - {None}
+    assert listed <= NETWORKS
+    assert NETWORKS - listed <= UNFINISHED
 
 
 def test_every_room_has_its_floor() -> None:
