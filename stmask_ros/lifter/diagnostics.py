@@ -48,6 +48,7 @@ class LifterHealth:
     latencies: from receipt to publication [ms]. tracks, measured, rejected: in the last pair:
     all, those whose measurement counted, those beyond the gate. failures_in_a_row: pairs dropped
     since the last that was lifted. last_failure: why. view_failures: views that were not made.
+    off_by: by how many frames the stamps of depth are off, as far as masks can tell.
     """
 
     latencies: Sequence[float]
@@ -57,6 +58,7 @@ class LifterHealth:
     failures_in_a_row: int
     last_failure: str
     view_failures: int
+    off_by: int
 
 
 class LifterMonitor:
@@ -69,6 +71,7 @@ class LifterMonitor:
         self._counts = (0, 0, 0)
         self._failures = self._view_failures = 0
         self._last_failure = ''
+        self._off_by = 0
 
     def lifted(self, nanoseconds: int, tracks: int, measured: int, rejected: int) -> None:
         """Note a pair that was lifted."""
@@ -88,12 +91,17 @@ class LifterMonitor:
         with self._lock:
             self._view_failures += 1
 
+    def stamps_off_by(self, frames: int) -> None:
+        """Note by how many frames the stamps of depth seem to be off."""
+        with self._lock:
+            self._off_by = frames
+
     def snapshot(self) -> LifterHealth:
         """Return the measurements up to now."""
         with self._lock:
             return LifterHealth(
                 tuple(self._latencies), *self._counts, self._failures, self._last_failure,
-                self._view_failures)
+                self._view_failures, self._off_by)
 
 
 class LifterReporter:
@@ -139,6 +147,11 @@ def _verdict(situation: LifterSituation, silence: Sequence[float]) -> tuple[byte
             return DiagnosticStatus.WARN, (
                 'no instances have found depth of their stamp: are the stamps the same? The '
                 'parameter slop allows for a difference')
+    if health.off_by:
+        which = 'after' if health.off_by > 0 else 'before'
+        return DiagnosticStatus.WARN, (
+            f'depth of the frame {which} fits the masks better than that of the same stamp: the '
+            'stamps of depth and images seem to be off by one frame')
     if situation.notices:
         return DiagnosticStatus.WARN, '; '.join(situation.notices)
     return DiagnosticStatus.OK, situation.state
@@ -153,6 +166,7 @@ def _facts(situation: LifterSituation) -> list[tuple[str, str]]:
         ('tracks measured', str(health.measured)),
         ('tracks beyond the gate', str(health.rejected)),
         ('views failed', str(health.view_failures)),
+        ('stamps of depth off by [frames]', str(health.off_by)),
     ]
     for name, counts in (('instances', situation.instances), ('depth', situation.depth)):
         facts += [

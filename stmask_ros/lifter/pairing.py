@@ -22,11 +22,14 @@ class Pair:
     Instances and their depth.
 
     instances, depth: messages. received_ns: when the later of them came [ns, steady clock].
+    before, after: the depth messages before and after that depth; None where there is none.
     """
 
     instances: Any
     depth: Any
     received_ns: int
+    before: Any = None
+    after: Any = None
 
 
 @dataclass(frozen=True)
@@ -177,9 +180,14 @@ class Pairing:
                 continue
             if self._ready is not None:
                 self._drop_both(REPLACED)
+            before = max((s for s in self._depths.items if s < partner), default=None)
+            after = min((s for s in self._depths.items if s > partner), default=None)
+            neighbours = [
+                None if other is None else self._depths.items[other].message
+                for other in (before, after)]
             self._ready = Pair(
                 self._instances.take(stamp).message, self._depths.take(partner).message,
-                received_ns)
+                received_ns, *neighbours)
             self._changed.notify()
             return
 

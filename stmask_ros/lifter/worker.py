@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from rclpy.node import Node
@@ -13,11 +14,15 @@ from rclpy.node import Node
 from stmask_ros.lifter.diagnostics import LifterMonitor
 from stmask_ros.lifter.outputs import LifterOutputs
 from stmask_ros.lifter.pairing import DEACTIVATED, Pair, Pairing
+from stmask_ros.lifting.depth import DepthImage
 from stmask_ros.lifting.errors import LiftingError
-from stmask_ros.lifting.pipeline import LiftedPair, LiftingPipeline
+from stmask_ros.lifting.pipeline import LiftedPair, LiftingPipeline, read_any_depth
+from stmask_ros.lifting.stamp_check import StampCheck
 from stmask_ros.ros.throttle import LogThrottle
 
 _LONGEST_WAIT = 0.5
+# Of so many pairs, one is looked at for stamps that are off by a frame.
+_CHECK_EVERY = 3
 # The camera_info of the depth and of the image, for a pair.
 Calibrations = Callable[[Pair], tuple[Any | None, Any | None]]
 
@@ -37,6 +42,8 @@ class LifterWorker:
         self._monitor = monitor
         self._calibrations = calibrations
         self._log = LogThrottle(node.get_logger())
+        self._check = StampCheck(pipeline.sensor)
+        self._lifted = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name='lifter', daemon=True)
 
@@ -69,10 +76,23 @@ class LifterWorker:
         # The pair is answered already: failing here costs the views alone.
         try:
             self._outputs.publish_views(pair, lifted)
+            self._check_stamps(pair, lifted)
         except Exception:
             if not self._stopped():
                 self._monitor.view_failed()
                 self._log.error('views', f'not all views published:\n{traceback.format_exc()}')
+
+    def _check_stamps(self, pair: Pair, lifted: LiftedPair) -> None:
+        """Compare the depth before and after with the masks, now and then."""
+        self._lifted += 1
+        if self._lifted % _CHECK_EVERY or not isinstance(lifted.depth, DepthImage):
+            return
+        with suppress(LiftingError):
+            before, after = (
+                None if other is None else read_any_depth(other)
+                for other in (pair.before, pair.after))
+            self._check.add(lifted, before, after)
+            self._monitor.stamps_off_by(self._check.off_by)
 
     def _lift(self, pair: Pair) -> LiftedPair | None:
         """Lift and publish a pair; None if it was dropped."""

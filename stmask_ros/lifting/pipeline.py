@@ -17,7 +17,7 @@ from stmask_ros.lifting.compressed_depth import read_compressed_depth
 from stmask_ros.lifting.depth import DepthImage, read_depth
 from stmask_ros.lifting.errors import LiftingError
 from stmask_ros.lifting.instances import InstanceFrame
-from stmask_ros.lifting.labels import grown_mask, label_map
+from stmask_ros.lifting.labels import LabelMap, grown_mask, label_map
 from stmask_ros.lifting.lifter import LiftedFrame, Lifter
 from stmask_ros.lifting.measurement import Sensor
 from stmask_ros.lifting.tracks import Motion
@@ -48,11 +48,12 @@ class LiftedPair:
     """
     What became of a pair.
 
-    frame: the instances. lifted: the same in space, in the frame `frame_id`.
-    depth: the depth image, or the cloud.
+    frame: the instances. labels: of its pixels. lifted: the same in space, in the frame
+    `frame_id`. depth: the depth image, or the cloud.
     """
 
     frame: InstanceFrame
+    labels: LabelMap
     lifted: LiftedFrame
     frame_id: str
     to_output: Transform
@@ -82,7 +83,7 @@ class LiftingPipeline:
         self, sensor: Sensor, motion: Motion, geometry: Geometry, transforms: Transforms | None
     ) -> None:
         """Start without tracks; transforms: None where nobody knows any."""
-        self._sensor = sensor
+        self.sensor = sensor
         self._geometry = geometry
         self._transforms = transforms
         self._lifter = Lifter(sensor, motion, 2 if geometry.fixed_frame else 1)
@@ -104,8 +105,8 @@ class LiftingPipeline:
         source = str(depth.header.frame_id) or image_frame
         to_output = self._to_output(image_frame, frame.stamp)
         to_image = self._to_image(image_frame, source, frame.stamp)
-        labels = label_map(frame, self._sensor.erosion)
-        most = self._sensor.most_points
+        labels = label_map(frame, self.sensor.erosion)
+        most = self.sensor.most_points
         found: DepthImage | Cloud
         view: DepthView | CloudView
         if hasattr(depth, 'fields'):
@@ -113,12 +114,12 @@ class LiftingPipeline:
             view = CloudView(self._image_calibration(frame, image_info), to_image)
             samples = view.sample(found, frame, labels, most)
         else:
-            found = read_compressed_depth(depth) if hasattr(depth, 'format') else read_depth(depth)
+            found = read_any_depth(depth)
             view = self._depth_view(frame, found, depth_info, image_info, to_image)
             samples = view.sample(found, frame, labels, most)
         lifted = self._lifter.lift(frame, samples, to_output)
         frame_id = self._geometry.fixed_frame or image_frame
-        return LiftedPair(frame, lifted, frame_id, to_output, found, view)
+        return LiftedPair(frame, labels, lifted, frame_id, to_output, found, view)
 
     def _to_output(self, image_frame: str, stamp: int) -> Transform:
         fixed = self._geometry.fixed_frame
@@ -163,6 +164,11 @@ class LiftingPipeline:
     def _calibration(self, info: Any, height: int, width: int) -> Calibration:
         found = read_calibration(info, self._geometry.rectified)
         return self._calibrated(fitted_calibration(found, height, width))
+
+
+def read_any_depth(message: Any) -> DepthImage:
+    """Return the depth of a sensor_msgs/Image or CompressedImage; LiftingError if it has none."""
+    return read_compressed_depth(message) if hasattr(message, 'format') else read_depth(message)
 
 
 def _same(calibration: Calibration) -> Calibration:

@@ -15,6 +15,7 @@ from benchmark.lifting_accuracy import (
     random_scene,
     rendered,
     run,
+    true_instances,
 )
 from stmask_ros.lifting.camera import Calibration
 from stmask_ros.lifting.cloud import Cloud
@@ -23,6 +24,8 @@ from stmask_ros.lifting.instances import InstanceFrame
 from stmask_ros.lifting.labels import grown_mask, label_map
 from stmask_ros.lifting.lifter import LiftedFrame, Lifter
 from stmask_ros.lifting.measurement import Sensor
+from stmask_ros.lifting.pipeline import LiftedPair
+from stmask_ros.lifting.stamp_check import StampCheck
 from stmask_ros.lifting.tracks import Motion
 from stmask_ros.lifting.transforms import Transform
 from stmask_ros.lifting.views import CloudView, RegisteredView, Samples, UnregisteredView
@@ -318,3 +321,23 @@ def test_faults_are_what_they_say():
     assert (bad == 0).mean() == pytest.approx(0.2, abs=0.02)
     assert np.std(bad[:, :40][bad[:, :40] > 0]) == pytest.approx(0.018, rel=0.1)
     assert ((bad > 3.2) & (bad < 5.7)).sum() > 20
+
+
+@pytest.mark.parametrize(('late', 'off_by'), [(0, 0), (1, 1), (-1, -1)])
+def test_stamps_that_are_off_by_one_frame_are_found(clips, late, off_by):
+    scene, clip = clips[0]
+    random, check = np.random.default_rng(0), StampCheck(SENSOR)
+    depths = [DepthImage(with_faults(frame.depth, Faults(), random)) for frame in clip]
+    view = RegisteredView(scene.camera, scene.camera)
+    lifter = world_lifter()
+    for number, frame in enumerate(true_instances(clip, len(scene.shapes))):
+        at = number - late
+        if not 1 <= at < len(depths) - 1:
+            continue
+        labels = label_map(frame, SENSOR.erosion)
+        to_world = clip[number].to_world
+        samples = view.sample(depths[at], frame, labels, SENSOR.most_points)
+        lifted = lifter.lift(frame, samples, to_world)
+        pair = LiftedPair(frame, labels, lifted, 'map', to_world, depths[at], view)
+        check.add(pair, depths[at - 1], depths[at + 1])
+    assert check.off_by == off_by
