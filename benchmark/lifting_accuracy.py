@@ -61,7 +61,8 @@ class Errors:
     Errors of all instances in all frames.
 
     position: of measured ones, as a share of the distance. coasted: of predicted ones, likewise.
-    size: of the longer and of the vertical side of objects that are seen in full, as a share.
+    size: of the longer horizontal side and of the height of objects that are seen in full, as a
+    share; of round things, whose horizontal box is around the half that is seen, the height.
     velocity: a second after an object was first seen, while seen in full [m/s].
     """
 
@@ -178,9 +179,12 @@ class _Collector:
         if not np.isfinite(self._whole_since[index]) or not lifted.measured[row]:
             return
         shape = self._scene.shapes[index]
-        true = np.array([max(shape.size[:2]), shape.size[2]])
-        found = lifted.turned.sizes[row]
-        self._size += (np.abs([max(found[:2]), found[2]] - true) / true).tolist()
+        # Of a round thing the half that is seen has no sides: its height alone is compared.
+        sides = [0, 2] if shape.kind in ('box', 'person', 'picture') else [2]
+        true = np.array([max(shape.size[:2]), 0, shape.size[2]])[sides]
+        size = lifted.turned.sizes[row]
+        found = np.array([max(size[:2]), 0, size[2]])[sides]
+        self._size += (np.abs(found - true) / true).tolist()
         if frame.time - self._whole_since[index] >= 1.0:
             self._velocity.append(
                 float(np.linalg.norm(lifted.velocities[row] - shape.velocity)))

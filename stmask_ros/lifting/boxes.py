@@ -86,9 +86,10 @@ def turned_boxes(
     """
     Return boxes turned about the vertical axis so that points lie close to their sides.
 
-    Of a solid thing two sides are seen and two are not: the box of least area may then lie askew,
-    along the line between the far corners. Closeness to the sides is the criterion of Zhang, Xu,
-    Dong, Dolan, "Efficient L-Shape Fitting for Vehicle Detection Using Laser Scanners" (2017).
+    Of a solid thing two sides are seen and two are not: a box along the line between the far
+    corners has the same area as one along the sides. Closeness to the sides tells them apart
+    (Zhang, Xu, Dong, Dolan, "Efficient L-Shape Fitting for Vehicle Detection Using Laser
+    Scanners", 2017); the area settles it for round things, which have no sides.
 
     vertical: which axis it is (0, 1, 2). The longer horizontal side comes first among those two.
     Yaws are from -pi/2 to pi/2. aligned: the boxes along the axes. See aligned_boxes.
@@ -128,19 +129,21 @@ def _closest_yaws(flat: Float32Array, rows: Int64Array, count: int) -> Float64Ar
 
 
 def _closeness(flat: Float32Array, rows: Int64Array, yaws: Float64Array) -> Float64Array:
-    """Return how close the points are to the sides of their boxes at some yaws [count, A]."""
+    """Return how close points are to the sides of boxes at yaws [count, A], over area squared."""
     starts = np.unique(rows, return_index=True)[1]
     cosines, sines = np.cos(yaws).astype(np.float32), np.sin(yaws).astype(np.float32)
     x, y = flat[:, :1], flat[:, 1:]
     nearest = np.full((len(flat), yaws.shape[1]), np.inf, np.float32)
-    reach = np.zeros(len(yaws), np.float32)
+    reach, areas = np.zeros(len(yaws), np.float32), np.ones(yaws.shape, np.float32)
     for side in (x * cosines[rows] + y * sines[rows], y * cosines[rows] - x * sines[rows]):
         least, most = np.minimum.reduceat(side, starts), np.maximum.reduceat(side, starts)
         reach = np.maximum(reach, (most - least).max(axis=1))
+        areas *= most - least + 0.01
         np.minimum(nearest, side - least[rows], out=nearest)
         np.minimum(nearest, most[rows] - side, out=nearest)
     near = (_NEAR * np.maximum(reach, 1e-3))[rows][:, None]
-    return np.asarray(np.add.reduceat(near / np.maximum(nearest, near), starts), np.float64)
+    closeness = np.add.reduceat(near / np.maximum(nearest, near), starts)
+    return np.asarray(closeness / areas**2, np.float64)
 
 
 def _turned(flat: npt.NDArray[Any], yaws: Float64Array) -> npt.NDArray[Any]:

@@ -88,3 +88,15 @@ def test_nothing_of_the_user_is_lost(tmp_path: Path, problem: str) -> None:
     else:
         assert 'no' in printed
         assert not out.exists()
+
+
+def test_with_depth(tmp_path: Path, long: bool) -> None:
+    if not long:
+        pytest.skip('takes a minute: run with --long')
+    printed = run_demo(tmp_path / 'out', '--depth')
+    assert 'of the distance' in printed
+    topics = {message.topic for message in read_bag(tmp_path / 'out' / 'bag')}
+    assert '/lifter/instances_3d' in topics
+    assert cv2.imread(str(tmp_path / 'out' / 'top_view.png')) is not None
+    video = cv2.VideoCapture(str(tmp_path / 'out' / 'tracks.mp4'))
+    assert video.read()[0]
