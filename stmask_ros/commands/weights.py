@@ -83,7 +83,8 @@ Download one with a browser, then: stmask weights convert FILE.pth
 def _table(family: AnyFamily) -> list[str]:
     title = f'{family.name}, published on {family.page}'
     heading = f'{"file (.pth)":<36}   AP  {"":<19}  download'
-    return [title, heading, *map(_line, family.official), '']
+    rows = [_line(checkpoint) for checkpoint in family.official]
+    return [title, heading, *(rows or ['none: code only']), '']
 
 
 def _line(checkpoint: OfficialCheckpoint) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from stmask_ros.families.errors import ModelError
 from stmask_ros.families.family import AnyFamily
 from stmask_ros.families.msts.family import MSTS_FAMILY
+from stmask_ros.families.sgnet.family import SGNET
+from stmask_ros.families.sipmask.family import SIPMASK
 from stmask_ros.families.stmask.family import STMASK
 
 FAMILIES: tuple[AnyFamily, ...] = (
     STMASK,
     MSTS_FAMILY,
+    SIPMASK,
+    SGNET,
 )
 
 

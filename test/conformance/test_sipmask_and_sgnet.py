@@ -31,6 +31,8 @@ from stmask_ros.families.sipmask.memory import StreamMemory
 from stmask_ros.families.sipmask.network import Predictions, SipMask, embedding_cells
 from stmask_ros.families.sipmask.preprocess import padded_batch, preprocess, scale_of, scaled
 from stmask_ros.families.sipmask.tracks import SipMaskTracker, TrackTable
+from stmask_ros.models.checkpoint import Model, ModelDescription
+from stmask_ros.tracking.segmenter import VideoSegmenter
 
 CPU = torch.device('cpu')
 Network = SipMask | SGNet
@@ -319,3 +321,32 @@ def test_what_the_published_code_takes_for_areas(both: list[Frame], family: str)
         np.testing.assert_allclose(areas, frame.golden['level_area'], rtol=1e-4, atol=0.1)
         places = grids_of(areas, (2, 3, 4), (500, 1000))
         np.testing.assert_array_equal(places + 2, frame.golden['level_grid'])
+
+
+@pytest.mark.parametrize('file', ['golden_resnet50', 'golden_resnet50_scaled'])
+def test_results(file: str, sibling: Sibling, network: Network, family: str) -> None:
+    """What a user gets: ids, classes, boxes, scores and masks that the reference reports."""
+    golden = sibling.numbers(file)
+    spec = json.loads(str(golden['spec']))
+    classes = tuple(f'class_{i + 1}' for i in range(40))
+    description = ModelDescription(family, '', classes, family=family)
+    segmenter = VideoSegmenter(
+        Model(description, network, 'filled'), CPU, SipMaskTracker.as_published()
+    )
+    state = segmenter.initial_state()
+    for chosen, g in zip(spec['frames'], frames_of(golden), strict=True):
+        image = sibling.clip.frame(chosen['t'], *spec['size'], spec['seed'])
+        (result,), (state,) = segmenter.step([image], [state])
+        order = np.argsort(g['out.ids'])
+        rows = g['out.detection'][order]
+        ours = np.argsort(result.track_ids)
+        np.testing.assert_array_equal(result.track_ids[ours] - 1, g['out.ids'][order])
+        np.testing.assert_array_equal(result.class_ids[ours] - 1, g['det.labels'][rows])
+        # A result orders the edges of inverted boxes; state.memory.tracks has them as they are.
+        boxes = np.sort(g['det.boxes'][rows, :4].reshape(-1, 2, 2), axis=1).reshape(-1, 4)
+        np.testing.assert_allclose(result.boxes[ours], boxes, atol=2e-3)
+        np.testing.assert_allclose(result.scores[ours], g['det.boxes'][rows, 4], atol=5e-5)
+        for mine, row in zip(ours, rows, strict=True):
+            bits = np.packbits(result.masks[mine].to_full(*image.shape[:2]))
+            wrong = np.unpackbits(bits ^ g['mask.bits'][row]).sum()
+            assert wrong <= g['mask.near'][row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 from pathlib import Path
 
 import cv2
@@ -136,3 +137,28 @@ def test_what_is_wrong_is_said(
     configuration.write_text(yaml.safe_dump(RUN | changes))
     assert run('train', configuration, '--device', 'cpu') == 1
     assert problem in caplog.text
+
+
+@pytest.mark.parametrize(('family', 'name', 'options'), [
+    ('sipmask', 'sipmask_tiny', {}), ('sgnet', 'sgnet_tiny', {}),
+    ('sgnet', 'sgnet_tiny', {'motion': False, 'spatial_attention': True}),
+])
+def test_other_families_are_trained_by_name(
+    family: str, name: str, options: dict[str, object], configuration: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On the same clips; and the model can be stepped."""
+    content = yaml.safe_load(configuration.read_text())
+    content |= {'family': family, 'configuration': name, 'options': options, 'iterations': 3,
+                'learning_rate': 0.01, 'warm_up': 0, 'gap': 2}
+    configuration.write_text(yaml.safe_dump(content))
+    with caplog.at_level(logging.INFO):
+        assert run('train', configuration, '--device', 'cpu') == 0
+    segmenter = load_segmenter(tmp_path / 'out' / 'tiny.yaml')
+    assert segmenter.model_description.family == family
+    image = cv2.imread(str(tmp_path / 'ball.png'))
+    (result,), _ = segmenter.step([image], [segmenter.initial_state()])
+    assert np.isfinite(result.scores).all()
+    if family == 'sgnet':
+        motion = float(re.findall(r'motion (\S+)', caplog.text)[-1].strip(','))
+        assert (motion > 0) == ('motion' not in options)

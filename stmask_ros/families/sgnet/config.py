@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from stmask_ros.families.sipmask.config import SipMaskConfig, changed
@@ -74,14 +74,17 @@ class SGNetConfig(SipMaskConfig):
         return list(_NAMED)
 
 
+_R50 = SGNetConfig(training_long_sides=(649, 960), training_short_sides=(360, 480))
+
 _NAMED = {
-    'sgnet_r50_caffe_fpn_gn_1x': SGNetConfig(),
-    # Trained from other weights; the network is the same.
-    'sgnet_r50_caffe_fpn_gn_ms_1x': SGNetConfig(),
-    'sgnet_r101_caffe_fpn_gn_ms_4x': SGNetConfig('resnet101'),
+    'sgnet_r50_caffe_fpn_gn_1x': _R50,
+    # Trained from other weights; all else is the same.
+    'sgnet_r50_caffe_fpn_gn_ms_1x': _R50,
+    'sgnet_r101_caffe_fpn_gn_ms_4x': replace(_R50, backbone='resnet101'),
     # Ours: small enough for tests.
     'sgnet_tiny': SGNetConfig(
         'tiny', num_classes=3, channels=16, norm_groups=4, num_prototypes=8, embedding_size=16,
-        mask_channels=16, long_side=128, short_side=96, motion=True,
+        mask_channels=16, long_side=128, short_side=96, training_long_sides=(128, 128),
+        training_short_sides=(96, 96), motion=True,
     ),
 }

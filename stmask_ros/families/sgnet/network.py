@@ -33,7 +33,7 @@ from stmask_ros.families.sipmask.network import (
     pyramid_of,
     track_layer,
 )
-from stmask_ros.families.sipmask.towers import Towers
+from stmask_ros.families.sipmask.towers import Towers, joined_levels
 from stmask_ros.families.sipmask.tracks import TrackTable
 from stmask_ros.layers.deformable import by_cell
 
@@ -172,6 +172,13 @@ class SGNet(nn.Module):
     def tracking_map(self, predictions: Predictions) -> Tensor:
         """Return the embeddings [B, embedding size, h, w] of all cells of stride 8."""
         embeddings: Tensor = self.bbox_head.sgnet_track(predictions.head.track_features)
+        return embeddings
+
+    def tracking_map_of(self, images: Tensor) -> Tensor:
+        """Return the tracking_map() of images [B, 3, H, W], and nothing else of them."""
+        _, pyramid = pyramid_of(self.backbone, self.neck, images)
+        features = joined_levels([self.bbox_head.track_convs(level) for level in pyramid[:3]])
+        embeddings: Tensor = self.bbox_head.sgnet_track(features)
         return embeddings
 
     def embeddings_at(

@@ -27,6 +27,8 @@ class SipMaskConfig:
     mask_kernel, track_kernel: sides of the convolutions over the joined levels, 1 or 3.
     long_side, short_side: an image is resized to fit into these, its aspect kept, and also
         enlarged to them [pixel].
+    training_long_sides, training_short_sides: first and last of the sides that a training draws
+        from [pixel].
     """
 
     backbone: Backbone = 'resnet50'
@@ -43,6 +45,8 @@ class SipMaskConfig:
     track_kernel: int = 1
     long_side: int = 640
     short_side: int = 360
+    training_long_sides: tuple[int, int] = (640, 640)
+    training_short_sides: tuple[int, int] = (360, 360)
 
     def __post_init__(self) -> None:
         """Raise ValueError for options that do not exist or do not go together."""
@@ -50,11 +54,9 @@ class SipMaskConfig:
             raise ValueError(
                 f'backbone: expected {" or ".join(get_args(Backbone))}, got {self.backbone!r}'
             )
-        for field in fields(SipMaskConfig)[1:]:
-            if getattr(self, field.name) < 1:
-                raise ValueError(
-                    f'{field.name}: expected 1 or more, got {getattr(self, field.name)}'
-                )
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < 1 and not isinstance(value, bool):
+                raise ValueError(f'{name}: expected 1 or more, got {value}')
         if self.channels % self.norm_groups or self.channels % 4:
             raise ValueError(
                 f'channels: expected a multiple of norm_groups {self.norm_groups} and of 4, '
@@ -67,6 +69,10 @@ class SipMaskConfig:
             raise ValueError(
                 f'short_side: expected at most long_side {self.long_side}, got {self.short_side}'
             )
+        for name in ('training_long_sides', 'training_short_sides'):
+            first, last = getattr(self, name)
+            if not 1 <= first <= last:
+                raise ValueError(f'{name}: expected a first and a last side, got {(first, last)}')
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> SipMaskConfig:
@@ -102,12 +108,14 @@ def changed(known: Mapping[str, _Config], name: str, changes: Mapping[str, Any])
 
 _NAMED = {
     'sipmask_r50_caffe_fpn_gn_1x': SipMaskConfig(),
-    # Trained with images of several sizes; the network is the same.
-    'sipmask_r50_caffe_fpn_gn_ms_1x': SipMaskConfig(),
+    'sipmask_r50_caffe_fpn_gn_ms_1x': SipMaskConfig(
+        training_long_sides=(649, 960), training_short_sides=(360, 480)
+    ),
     'sipmask_r101_caffe_fpn_gn': SipMaskConfig('resnet101'),
     # Ours: small enough for tests.
     'sipmask_tiny': SipMaskConfig(
         'tiny', num_classes=3, channels=16, norm_groups=4, num_prototypes=8, embedding_size=16,
-        mask_channels=16, long_side=128, short_side=96,
+        mask_channels=16, long_side=128, short_side=96, training_long_sides=(128, 128),
+        training_short_sides=(96, 96),
     ),
 }

@@ -46,6 +46,9 @@ def follow(
         totals = totals + F.pad(bonus, (1, 0))
     matches = match(totals, detections.valid)
     new = matches.new & (detections.scores >= rules.birth_threshold)
+    if rules.retirement != 'never':
+        room = rules.capacity - (matches.owners >= 0).sum(-1, keepdim=True)
+        new = new & (new.cumsum(-1) <= room)
     ids = (next_id + new.cumsum(-1) - 1) * new
     found = TrackTable.born(detections, embeddings, ids, stamp, tracks.votes.shape[-1])
     if len(detections) and len(tracks):

@@ -135,6 +135,13 @@ class SipMask(nn.Module):
         embeddings: Tensor = self.bbox_head.sipmask_track(predictions.head.track_features)
         return embeddings
 
+    def tracking_map_of(self, images: Tensor) -> Tensor:
+        """Return the tracking_map() of images [B, 3, H, W], and nothing else of them."""
+        _, pyramid = pyramid_of(self.backbone, self.neck, images)
+        features = joined_levels([self.bbox_head.track_convs(level) for level in pyramid[:3]])
+        embeddings: Tensor = self.bbox_head.sipmask_track(features)
+        return embeddings
+
     def embeddings_at(
         self, predictions: Predictions, frame: int | slice, cells: Tensor
     ) -> Tensor:

@@ -34,8 +34,8 @@ class SipMaskTracker:
         the frame, as published.
     retirement: 'missed' forgets a track once it was missed more than max_missed times; 'never'
         keeps every one, as published, so that memory and time grow with the stream.
-    capacity: most tracks remembered, those missed longest are forgotten first. 'never' has no
-        such bound.
+    capacity: most tracks remembered: those missed longest are forgotten for new ones, and of
+        more detections than it the weaker start no track. 'never' has no such bound.
     """
 
     score_threshold: float = 0.03
@@ -57,7 +57,7 @@ class SipMaskTracker:
                 raise ValueError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
         for name, lowest in (
             ('candidates', 1), ('max_detections', 1), ('max_missed', 0), ('confirm_hits', 1),
-            ('capacity', self.max_detections),
+            ('capacity', 1),
         ):
             if getattr(self, name) < lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')

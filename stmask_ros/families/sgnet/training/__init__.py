@@ -1,0 +1,1 @@
+"""What SG-Net learns beside what SipMask does: where objects were in the frame before."""
