@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import small
+from small_models import noise, small
 from torch import nn
 
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.distance_head import BINS, DistanceHead
+from stmask_ros.families.stmask.masks import SHAPE_STRENGTH, assemble, mask_logits
 from stmask_ros.families.stmask.network import STMask, initialise
 from stmask_ros.families.stmask.training.box_losses import BOXES_OF_AN_OBJECT, found_objects
+from stmask_ros.families.stmask.training.examples import Example
 from stmask_ros.families.stmask.training.loss_inputs import LossConfig
 from stmask_ros.families.stmask.training.step import TrainingStep
 from stmask_ros.families.stmask.training.targets import FrameTargets
@@ -104,7 +106,7 @@ def test_objects_learn_on_boxes_that_overlap_them() -> None:
     assert len(found_objects(boxes[:1], [square(0.1, 0.1, 1)]).anchors) == 0
 
 
-def test_all_but_the_detector_learns(images: torch.Tensor) -> None:
+def test_all_but_the_detector_learns() -> None:
     network = build()
     # Boxes of half the image around the cells of the last level.
     last = network.head.levels[2][-1]
@@ -112,10 +114,10 @@ def test_all_but_the_detector_learns(images: torch.Tensor) -> None:
     sides = last.bias.data[network.head.num_classes:].view(4, BINS)
     sides[0::2, 1], sides[1::2, 1] = 50, 50
     sides[:, 1] = 50
-    step = TrainingStep(network, LossConfig(dice=1), True).train()
+    step = TrainingStep(network, LossConfig(dice=1)).train()
     targets = [square(0.25, 0.125, 1), square(0.25, 0.125, 1)]
     targets = [replace(t, boxes=torch.tensor([[0.125, 0.1667, 0.625, 0.8333]])) for t in targets]
-    losses = step(images, targets)
+    losses = step([[Example(noise(n), target) for n, target in enumerate(targets)]])
     assert losses.mask > 0
     assert losses.mask_shift > 0
     assert losses.classification == losses.box == losses.center == 0
@@ -130,3 +132,30 @@ def test_other_options_do_not_go_with_it() -> None:
         STMaskConfig.named('stmask_lite_distances', kernels=((3, 3), (3, 5)), anchors=None)
     with pytest.raises(ValueError, match="'distances' takes one kernel"):
         STMaskConfig.named('STMask_resnet50', detection='distances')
+
+
+def test_shapes_follow_their_box() -> None:
+    prototypes = torch.zeros(16, 32, 2)
+    box = torch.tensor([[0.25, 0.25, 0.75, 0.75]])
+    coefficients = torch.zeros(1, 2 + 9)
+    assert (mask_logits(prototypes, coefficients, box, 'none') == 0).all()
+    coefficients[0, 2 + 3 * 0 + 2] = -1  # a whole wave along the columns: the middle stands out
+    logits = mask_logits(prototypes, coefficients, box, 'none')[0]
+    columns = (torch.arange(8, 24) + 0.5 - 8) / 16
+    wave = -SHAPE_STRENGTH * (2 * torch.pi * columns).cos()
+    torch.testing.assert_close(logits[:, 8:24], wave.expand(16, 16))
+    coefficients[0, 2:] = 0
+    coefficients[0, 2 + 3 * 1 + 0] = 1  # half a wave down the rows: the upper half
+    logits = mask_logits(prototypes, coefficients, box, 'tanh')[0]
+    assert (logits[:8] > 0).all()
+    assert (logits[8:] < 0).all()
+    assert assemble(prototypes, coefficients, box)[0, :, :7].max() == 0
+
+
+def test_without_shapes_masks_are_of_prototypes_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    prototypes = torch.rand(6, 9, 4, generator=generator)
+    coefficients = torch.randn(5, 4, generator=generator)
+    boxes = torch.rand(5, 4, generator=generator)
+    expected = torch.einsum('hwp,np->nhw', prototypes, coefficients.tanh())
+    torch.testing.assert_close(mask_logits(prototypes, coefficients, boxes, 'tanh'), expected)

@@ -25,6 +25,8 @@ class STMaskConfig:
     deformable_interval: in the stages C3 to C5 of a ResNet, block 0 and every block divisible by
         this has a modulated deformable 3x3; 0 for none.
     channels: of the feature pyramid, the prototype network and the heads.
+    shape_order: S, of the S * S shapes across a box that add to its mask, see masks.mask_logits;
+        0, as in the paper, for none.
     kernels: (height, width) of the last convolution of each branch, 1 to 5 cells each, one anchor
         a kernel (FCA).
     anchors: (height, width) of the anchors in cells of their level; None takes the kernels.
@@ -53,6 +55,7 @@ class STMaskConfig:
     deformable_interval: int = 0
     channels: int = 256
     num_prototypes: int = 32
+    shape_order: int = 0
     embedding_size: int = 128
     kernels: tuple[tuple[int, int], ...] = ((3, 3), (3, 5), (5, 3))
     anchors: tuple[Shape, ...] | None = None
@@ -131,6 +134,11 @@ class STMaskConfig:
         return [name for name in _NAMED if name in distinct.values()]
 
     @property
+    def num_coefficients(self) -> int:
+        """What a mask is made of: prototypes and shapes."""
+        return self.num_prototypes + self.shape_order**2
+
+    @property
     def anchor_shapes(self) -> tuple[Shape, ...]:
         """(height, width) of the anchors of a cell, in cells of their level."""
         return self.anchors or self.kernels
@@ -175,7 +183,7 @@ _NAMED = {
     ),
     'stmask_lite_distances': replace(
         _CSP, detection='distances', kernels=((5, 5),), anchors=((1.0, 1.0),),
-        centerness_order='none',
+        centerness_order='none', shape_order=4,
     ),
 }
 

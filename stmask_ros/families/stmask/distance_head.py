@@ -57,7 +57,7 @@ class DistanceHead(nn.Module):
             )
             for _ in range(LEVELS)
         )
-        self.mask_layer = SpreadBranch(channels, config.num_prototypes, self.kernel)
+        self.mask_layer = SpreadBranch(channels, config.num_coefficients, self.kernel)
         self.track_layer = SpreadBranch(channels, config.embedding_size, self.kernel)
 
     def forward(self, pyramid: Sequence[Tensor]) -> HeadOutput:

@@ -75,7 +75,7 @@ class PredictionHead(nn.Module):
 
         self.bbox_layer = branch(4)
         self.track_layer = branch(config.embedding_size, config.track_calibration)
-        self.mask_layer = branch(config.num_prototypes, config.mask_calibration)
+        self.mask_layer = branch(config.num_coefficients, config.mask_calibration)
         self.centerness_layer = branch(1) if config.centerness_order != 'none' else None
         self.conf_layer = branch(1 + config.num_classes, config.class_calibration)
         self.track_extra = _tower(channels)

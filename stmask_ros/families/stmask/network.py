@@ -72,7 +72,7 @@ class STMask(nn.Module):
             self.TemporalNet = TemporalNet(
                 config.correlation_patch**2 + 2 * config.channels,
                 config.temporal_channels,
-                config.num_prototypes,
+                config.num_coefficients,
             )
 
     @property

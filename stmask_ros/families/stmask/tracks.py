@@ -161,7 +161,7 @@ class TrackTable(Table):
 
         integers = torch.zeros(0, dtype=torch.int64, device=device)
         detections = Detections(
-            none(4), none(), integers, none(config.num_prototypes), none(config.embedding_size)
+            none(4), none(), integers, none(config.num_coefficients), none(config.embedding_size)
         )
         return cls.born(detections, none(height, width), integers, 0)
 

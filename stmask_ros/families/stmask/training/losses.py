@@ -160,7 +160,7 @@ def masks_loss(
             predictions.prototypes[frame],
             predictions.mask_coefficients[frame, positives.anchors[drawn]],
             windows[drawn], target.masks[positives.objects[drawn]], config.mask_activation,
-            config.reference_behaviour, config.dice,
+            config.reference_behaviour, config.dice, outlines=boxes[drawn],
         )
         loss = loss + (positives.weights[drawn] * each).sum() * (len(rows) / max(len(drawn), 1))
     return loss

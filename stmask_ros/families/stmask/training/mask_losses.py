@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmask_ros.families.stmask.masks import assemble, crop_window
+from stmask_ros.families.stmask.masks import assemble, crop_window, mask_logits
 from stmask_ros.families.stmask.training.loss_inputs import LossConfig
 from stmask_ros.layers.boxes import center_size
 
@@ -16,7 +16,7 @@ from stmask_ros.layers.boxes import center_size
 def mask_loss(
     prototypes: Tensor, coefficients: Tensor, boxes: Tensor, masks: Tensor,
     activation: Literal['tanh', 'none'] = 'tanh', reference_behaviour: bool = False,
-    dice: float = 0.0, least_side: int = 1,
+    dice: float = 0.0, least_side: int = 1, outlines: Tensor | None = None,
 ) -> Tensor:
     """
     Return the binary cross-entropy of each mask in its window, per pixel of its box, [N].
@@ -24,7 +24,8 @@ def mask_loss(
     prototypes: [h, w, P], of one image. coefficients: [N, P], before their activation.
     boxes: [N, 4], corners as fractions of the padded input. masks: [N, H, W], bool.
     dice: this many times the Dice loss in the window is added, but to the released behaviour.
-    least_side: of the box whose pixels divide [pixels].
+    least_side: of the box whose pixels divide [pixels]. outlines: [N, 4], the boxes that shapes
+    lie in; those of the windows without.
     """
     if len(boxes) == 0:
         return coefficients.sum(1)
@@ -33,7 +34,9 @@ def mask_loss(
     height, width = masks.shape[1:]
     # Scaled up after the sigmoid, as inference does: upsampled logits would learn edges between
     # the cells that inference cannot show.
-    soft = _enlarge(_soft_masks(prototypes, coefficients, activation), masks)
+    within = boxes if outlines is None else outlines
+    logits = mask_logits(prototypes, coefficients, within, activation)
+    soft = _enlarge(logits.sigmoid(), masks)
     inside = crop_window(boxes, height, width)
     # Of the few pixels in the windows alone: logarithms are what this costs, and whole maps.
     pixels = inside.flatten().nonzero().squeeze(1)
@@ -87,14 +90,6 @@ def _dice_loss(soft: Tensor, truth: Tensor, rows: Tensor, boxes: Tensor) -> Tens
 def _sums(values: Tensor, rows: Tensor, boxes: Tensor) -> Tensor:
     """Return the sums [N] of the values [pixels] of each box's window."""
     return values.new_zeros(len(boxes)).index_add(0, rows, values)
-
-
-def _soft_masks(
-    prototypes: Tensor, coefficients: Tensor, activation: Literal['tanh', 'none']
-) -> Tensor:
-    if activation == 'tanh':
-        coefficients = coefficients.tanh()
-    return torch.einsum('hwp,np->nhw', prototypes, coefficients).sigmoid()
 
 
 def _enlarge(maps: Tensor, masks: Tensor) -> Tensor:
