@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from msts_reference import CLIP, arrays, close, filled_part, randn, uniform
+from torch import Tensor
 
 from stmask_ros.families.msts.config import MSTSConfig
 from stmask_ros.families.msts.deformable_attention import (
     DeformableAttention,
     InstanceAttention,
-    sample,
+    sample_maps,
+    sample_rows,
 )
 from stmask_ros.families.msts.masks import MaskHead, aligned_bilinear, mask_logits
 from stmask_ros.families.msts.position import position_code, token_references
@@ -49,16 +52,18 @@ def test_preprocess(number: int) -> None:
     np.testing.assert_allclose(out.double().sum((1, 2))[None], golden['sum'], rtol=1e-6)
 
 
-def test_sampling() -> None:
+@pytest.mark.parametrize('formulation', [sample_rows, sample_maps])
+def test_sampling(formulation: Callable[..., Tensor]) -> None:
     golden = arrays('ops/ms_deform_attn')
-    out = sample(
+    out = formulation(
         randn('msda/value', (2, 83, 8, 32)), shapes(golden),
         *torch.from_numpy(golden['loc']).unbind(-1), torch.from_numpy(golden['weight']),
     )
     close(out, golden['out'], 1e-5)
 
 
-def test_sampling_gradients() -> None:
+@pytest.mark.parametrize('formulation', [sample_rows, sample_maps])
+def test_sampling_gradients(formulation: Callable[..., Tensor]) -> None:
     # By finite differences, in double precision, at places of which some are outside.
     torch.manual_seed(0)
     sizes = [(3, 4), (2, 2)]
@@ -66,7 +71,7 @@ def test_sampling_gradients() -> None:
     places = torch.rand(2, 3, 2, 2, 2, 2, dtype=torch.double) * 1.4 - 0.2
     weights = torch.rand(2, 3, 2, 2, 2, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda *given: sample(given[0], sizes, *given[1].unbind(-1), given[2]),
+        lambda *given: formulation(given[0], sizes, *given[1].unbind(-1), given[2]),
         (value, places.requires_grad_(), weights),
     )
 

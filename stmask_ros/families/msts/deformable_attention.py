@@ -25,9 +25,40 @@ def sample(
     value: [N, tokens, heads, channels], the levels one after the other, each by rows. sizes:
     height and width of each. x, y, weights: of the samples, [N, Q, heads, levels, points]; x and
     y in fractions of the level. Outside of it, zeros are sampled.
+    """
+    if torch.is_grad_enabled():
+        return sample_maps(value, sizes, x, y, weights)
+    return sample_rows(value, sizes, x, y, weights)
 
-    The four corners of all samples are one weighted sum of rows, which PyTorch fuses on every
-    device and differentiates; each row is a head's channels of a token, contiguous in memory.
+
+def sample_maps(
+    value: Tensor, sizes: Sequence[Size], x: Tensor, y: Tensor, weights: Tensor
+) -> Tensor:
+    """Return sample(): a head of a frame is a map of each level. Its gradient is the faster."""
+    frames, _, heads, channels = value.shape
+    queries = x.shape[1]
+    places = (2 * torch.stack((x, y), -1) - 1).transpose(1, 2).flatten(0, 1)
+    levels = value.split([height * width for height, width in sizes], 1)
+    samples = [
+        F.grid_sample(
+            level.permute(0, 2, 3, 1).reshape(frames * heads, channels, *size).to(place.dtype),
+            place, align_corners=False,
+        )
+        for level, size, place in zip(levels, sizes, places.unbind(2), strict=True)
+    ]
+    shares = weights.transpose(1, 2).reshape(frames * heads, 1, queries, -1)
+    sums = (torch.cat(samples, -1) * shares).sum(-1)
+    return sums.view(frames, heads * channels, queries).mT.to(value.dtype)
+
+
+def sample_rows(
+    value: Tensor, sizes: Sequence[Size], x: Tensor, y: Tensor, weights: Tensor
+) -> Tensor:
+    """
+    Return sample(): the four corners of all samples are one weighted sum of rows.
+
+    PyTorch fuses it on every device; each row is a head's channels of a token, contiguous in
+    memory: in inference, a fifth of the time of sample_maps().
     """
     frames, tokens, heads, channels = value.shape
     extents = torch.tensor(sizes, dtype=torch.int32, device=value.device)[..., None]
