@@ -101,9 +101,9 @@ def turned_boxes(
     there, starts = np.unique(owners, return_index=True)
     rows = np.repeat(np.arange(len(there)), np.diff([*starts, len(owners)]))
     yaws = _closest_yaws(flat, rows, len(there))
-    sides = _turned(flat, yaws[rows])
+    sides = _turned(flat, yaws, rows)
     least, most = np.minimum.reduceat(sides, starts), np.maximum.reduceat(sides, starts)
-    middles = _turned((least + most) / 2, -yaws)
+    middles = _turned((least + most) / 2, -yaws, np.arange(len(yaws)))
     sizes = (most - least).astype(np.float64) + 2 * growth[there][:, across].mean(
         axis=1, keepdims=True)
     shorter_first = sizes[:, 0] < sizes[:, 1]
@@ -146,9 +146,13 @@ def _closeness(flat: Float32Array, rows: Int64Array, yaws: Float64Array) -> Floa
     return np.asarray(closeness / areas**2, np.float64)
 
 
-def _turned(flat: npt.NDArray[Any], yaws: Float64Array) -> npt.NDArray[Any]:
-    """Return points [M, 2] as seen from axes that are turned by yaws [M]."""
-    cosines, sines = np.cos(yaws).astype(flat.dtype), np.sin(yaws).astype(flat.dtype)
-    return np.stack(
-        [flat[:, 0] * cosines + flat[:, 1] * sines, flat[:, 1] * cosines - flat[:, 0] * sines],
-        axis=1)
+def _turned(
+    flat: npt.NDArray[Any], yaws: Float64Array, rows: Int64Array
+) -> npt.NDArray[Any]:
+    """Return points [M, 2] as seen from axes that are turned; rows: which yaw is a point's."""
+    cosines, sines = np.cos(yaws).astype(flat.dtype)[rows], np.sin(yaws).astype(flat.dtype)[rows]
+    x, y = flat[:, 0], flat[:, 1]
+    turned = np.empty_like(flat)
+    np.add(x * cosines, y * sines, out=turned[:, 0])
+    np.subtract(y * cosines, x * sines, out=turned[:, 1])
+    return turned
