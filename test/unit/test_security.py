@@ -40,7 +40,7 @@ EXCEPTIONS = {
     ('moved_modules.py', 'importlib.import_module'),  # of names in its own table
     ('memory.py', 'ctypes'),  # two functions of the C library that the process runs on
     ('layers/sampling.py', 'ctypes'),  # two functions of src/sample_taps.cpp
-    ('commands/demo.py', 'subprocess'),  # `stmask demo` starts camera and segmenter
+    ('commands/demo_processes.py', 'subprocess'),  # `stmask demo` starts nodes
     ('bags/recording.py', 'cv2.VideoCapture'),  # of a video that it has just written
     ('sources/pictures.py', 'cv2.VideoCapture'),  # of files that exist, see test_sources.py
 }
