@@ -82,6 +82,7 @@ class Channel:
         """Begin a stream in a new epoch, and return what a worker needs to answer its images."""
         assert self._outputs is not None
         self._stream = Stream(segmenter, self._next_epoch)
+        self._health = HealthMonitor()
         convert = compressed_picture if self._compressed else raw_picture
         return CameraPipeline(
             self._name, self._mailbox, convert, segmenter.scaled_size, self._stream, self._outputs,
@@ -99,10 +100,12 @@ class Channel:
         self._node.get_logger().info(f'waiting for images on {self._receiver.topic_name}')
 
     def disconnect(self) -> None:
-        """Receive nothing any more, and forget the stream."""
+        """Receive nothing any more, and forget the stream with what was measured of it."""
         if self._receiver is not None:
             self._receiver.close()
         self._receiver = self._stream = self._adviser = None
+        # A worker whose step goes on measures for itself.
+        self._health = HealthMonitor()
 
     def reset(self) -> bool:
         """Let the next image start a new epoch; False if there is no stream."""

@@ -55,10 +55,14 @@ class CameraSituation:
 
 @dataclass(frozen=True)
 class _Moment:
+    """answered: the counts when an image was last answered, or the wait for one began."""
+
     time: float
     received: int
     processed: int
     received_at: float
+    answered_at: float
+    answered: Counts
 
 
 class Reporter:
@@ -66,16 +70,19 @@ class Reporter:
 
     def __init__(self, now: float) -> None:
         """Start at `now` [s, steady clock]."""
-        self._before = _Moment(now, 0, 0, now)
+        self._before = _Moment(now, 0, 0, now, now, Counts(0, 0, {}, 0, 0))
 
     def report(
         self, node: NodeSituation, camera: CameraSituation, now: float
     ) -> DiagnosticStatus:
         """Return the status of a camera at `now` [s, steady clock]."""
         counts, before = camera.counts, self._before
-        arrived = counts.received > before.received or node.state != 'active'
+        idle = node.state != 'active' or not camera.enabled
+        arrived = counts.received > before.received or idle
+        answered = counts.processed > before.processed or idle
         moment = _Moment(
-            now, counts.received, counts.processed, now if arrived else before.received_at
+            now, counts.received, counts.processed, now if arrived else before.received_at,
+            now if answered else before.answered_at, counts if answered else before.answered,
         )
         self._before = moment
         elapsed = max(now - before.time, 1e-3)
@@ -83,7 +90,9 @@ class Reporter:
             ('rate in [Hz]', f'{(moment.received - before.received) / elapsed:.1f}'),
             ('rate out [Hz]', f'{(moment.processed - before.processed) / elapsed:.1f}'),
         ]
-        level, message = _verdict(node, camera, now - moment.received_at)
+        level, message = _verdict(
+            node, camera, now - moment.received_at, _unanswered(counts, moment, now)
+        )
         status = DiagnosticStatus(
             level=level, name=f'{node.name}: {camera.name}', message=message,
             hardware_id=camera.topic,
@@ -95,10 +104,27 @@ class Reporter:
         return status
 
 
+def _unanswered(counts: Counts, moment: _Moment, now: float) -> str:
+    """Say why no image was answered for some time though some came; '' if one was, or may be."""
+    since = {
+        reason: count - moment.answered.dropped.get(reason, 0)
+        for reason, count in counts.dropped.items() if reason != REPLACED
+    }
+    silence = now - moment.answered_at
+    if silence <= _SILENCE or not sum(since.values()):
+        return ''
+    told = ', '.join(f'{reason} ({count})' for reason, count in sorted(since.items()) if count)
+    return f'images come, but none was answered for {silence:.0f} s: {told}'
+
+
 def _verdict(
-    node: NodeSituation, camera: CameraSituation, silence: float
+    node: NodeSituation, camera: CameraSituation, silence: float, unanswered: str
 ) -> tuple[bytes, str]:
-    """Return the level and the one thing that matters most. silence: without images [s]."""
+    """
+    Return the level and the one thing that matters most.
+
+    silence: without images [s]. unanswered: why no image was answered, if none was.
+    """
     health = camera.health
     if node.failure:
         return DiagnosticStatus.ERROR, node.failure
@@ -114,6 +140,8 @@ def _verdict(
             f'no image for {silence:.0f} s on {camera.topic}, '
             f'which has {camera.publishers} publishers'
         )
+    if unanswered:
+        return DiagnosticStatus.WARN, unanswered
     if node.notices:
         return DiagnosticStatus.WARN, '; '.join(node.notices)
     if not camera.enabled:

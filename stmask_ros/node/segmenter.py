@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,6 +25,7 @@ from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.services import Services
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.node.worker import Worker
+from stmask_ros.ros.ended import EndedStateMachine
 from stmask_ros.ros.mailbox import MailboxSet
 from stmask_ros.ros.parameter_server import ParameterServer
 from stmask_ros.ros.qos import TopicError, make_publisher
@@ -35,16 +40,39 @@ _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 
 
+Transition = Callable[['SegmenterNode', LifecycleState], TransitionCallbackReturn]
+
+
+def _unless_destroyed(transition: Transition) -> Transition:
+    """Keep a transition and the destruction of the node apart, each in its thread."""
+    @wraps(transition)
+    def guarded(node: SegmenterNode, state: LifecycleState) -> TransitionCallbackReturn:
+        with node.in_use:
+            return _FAILURE if node.destroyed else transition(node, state)
+
+    return guarded
+
+
 class SegmenterNode(LifecycleNode):
     """
     Segments and tracks the newest image of each of its cameras.
 
     configure loads the model, activate starts, deactivate stops, cleanup frees the model.
+    Several can be spun in one process, by any executor; each may be destroyed at any time.
+
+    in_use: held while a transition, a report or the destruction is under way. destroyed: for ever.
     """
 
-    def __init__(self) -> None:
-        """Declare the parameters; ParameterError or TopicError if they are wrong."""
-        super().__init__('segmenter')
+    def __init__(self, node_name: str = 'segmenter', **options: Any) -> None:
+        """
+        Declare the parameters; ParameterError or TopicError if they are wrong.
+
+        options: of rclpy.node.Node, such as namespace, context and parameter_overrides.
+        """
+        # Who destroys the node in one thread waits for what another one does with it.
+        self.in_use = threading.RLock()
+        self.destroyed = False
+        super().__init__(node_name, **options)
         self._server = ParameterServer(self, Parameters, self._on_parameters)
         self._tracer = Tracer(self.get_logger(), self.get_fully_qualified_name())
         self._tracer.switch(self.settings.trace)
@@ -82,6 +110,7 @@ class SegmenterNode(LifecycleNode):
 
     # The lifecycle.
 
+    @_unless_destroyed
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and advertise the topics; FAILURE if one of them is impossible."""
         settings = self.settings
@@ -102,6 +131,7 @@ class SegmenterNode(LifecycleNode):
             self.get_logger().warning(notice)
         return super().on_configure(state)
 
+    @_unless_destroyed
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start a new epoch of each camera and answer images; FAILURE without their topics."""
         assert self._segmenter is not None
@@ -110,36 +140,44 @@ class SegmenterNode(LifecycleNode):
             self, self._mailboxes, [channel.begin(segmenter) for channel in self._channels],
             segmenter, self._tracer, lambda: self.settings,
         )
-        self._worker.start()
         try:
+            self._worker.start()
             for channel in self._channels:
                 channel.connect()
-        except TopicError as error:
+        except Exception as error:
             self.stop(_STEP_TIMEOUT)
             return self._fail('not activated', error)
         self._failure = ''
         return super().on_activate(state)
 
+    @_unless_destroyed
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop answering; the image in work is dropped."""
         self.stop(_STEP_TIMEOUT)
+        self._failure = ''
         return super().on_deactivate(state)
 
+    @_unless_destroyed
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and take the topics back."""
         self._free()
+        self._failure = ''
         return super().on_cleanup(state)
 
+    @_unless_destroyed
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, from any state."""
         self.stop(_STEP_TIMEOUT)
         self._free()
+        self._failure = ''
         return super().on_shutdown(state)
 
+    @_unless_destroyed
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured after a transition that failed halfway."""
         self.stop(_STEP_TIMEOUT)
         self._free()
+        self._failure = 'a transition failed halfway, see the log: configure the node again'
         return _SUCCESS
 
     def start(self) -> bool:
@@ -182,16 +220,28 @@ class SegmenterNode(LifecycleNode):
         give_back_freed_memory()
 
     def destroy_node(self) -> None:
-        """Take the node off the network, even if a step still holds a reference to it."""
-        super().destroy_node()
-        # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
-        # participant, with its shared memory, alive.
-        del self._state_machine
+        """
+        Stop, free everything and take the node off the network; a second time it does nothing.
+
+        Any thread may call it, in any state. A step that goes on longer than 10 s ends by itself,
+        and its result is dropped.
+        """
+        with self.in_use:
+            if self.destroyed:
+                return
+            self.destroyed = True
+            self.stop(_STEP_TIMEOUT)
+            self._free()
+            super().destroy_node()
+            # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
+            # participant, with its shared memory, alive.
+            self._state_machine = cast(Any, EndedStateMachine())
 
     def _on_parameters(self, settings: Parameters) -> None:
         self._tracer.switch(settings.trace)
-        if self._labels is not None:
-            self._labels.publish(settings.score_threshold)
+        with self.in_use:
+            if self._labels is not None:
+                self._labels.publish(settings.score_threshold)
 
     def _notices(self) -> list[str]:
         segmenter = self._segmenter
@@ -203,6 +253,11 @@ class SegmenterNode(LifecycleNode):
         return notices
 
     def _report(self) -> None:
+        with self.in_use:
+            if not self.destroyed:
+                self._diagnostics.publish(self._diagnosed())
+
+    def _diagnosed(self) -> DiagnosticArray:
         segmenter = self._segmenter
         situation = NodeSituation(
             name=self.get_fully_qualified_name(),
@@ -219,4 +274,4 @@ class SegmenterNode(LifecycleNode):
             status=[channel.report(situation, now) for channel in self._channels]
         )
         report.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(report)
+        return report

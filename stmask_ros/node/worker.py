@@ -68,7 +68,8 @@ class Worker:
         """
         self._stopping.set()
         self._mailboxes.close(DEACTIVATED)
-        self._thread.join(timeout)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _stopped(self) -> bool:

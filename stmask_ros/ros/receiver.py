@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
-from stmask_ros.ros.qos import make_subscription
+from stmask_ros.ros.qos import TopicError, make_subscription
 
 Message = TypeVar('Message')
 
@@ -43,7 +43,12 @@ class Receiver(Generic[Message]):
         self._closing = Event()
         self._wake = GuardCondition(None, None, node.context)
         self._thread = Thread(target=self._run, name=f'receiver {self.topic_name}', daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._wake.destroy()
+            node.destroy_subscription(self._subscription)
+            raise TopicError(f'{topic} cannot be received: {error}') from error
 
     @property
     def topic_name(self) -> str:

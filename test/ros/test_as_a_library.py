@@ -1,0 +1,193 @@
+"""Segmenters in the process of somebody else: several, in any executor, destroyed at any time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+import rclpy
+from lifecycle_msgs.srv import GetState
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from segmenter_process import RELIABLE, UNTRAINED, image
+from sensor_msgs.msg import Image
+
+from stmask_ros.msg import TrackedInstanceArray
+from stmask_ros.node.segmenter import SegmenterNode
+
+DEADLINE = 60.0
+SUCCESS = TransitionCallbackReturn.SUCCESS
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f'not within {DEADLINE} s: {what}'
+        time.sleep(0.02)
+
+
+class House:
+    """A process's nodes: a client, and segmenters, all spun by several threads."""
+
+    def __init__(self) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context)
+        self.executor = MultiThreadedExecutor(4, context=self.context)
+        self.client = Node('client', context=self.context)
+        self.executor.add_node(self.client)
+        self.failures: list[BaseException] = []
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            try:
+                self.executor.spin()
+            except ExternalShutdownException:
+                raise
+            except BaseException as error:
+                self.failures.append(error)
+
+    def segmenter(self, namespace: str) -> SegmenterNode:
+        node = SegmenterNode(
+            namespace=namespace, context=self.context, use_global_arguments=False,
+            parameter_overrides=[
+                Parameter('model', value=str(UNTRAINED)), Parameter('device', value='cpu'),
+                Parameter('diagnostics_period', value=0.05),
+                Parameter('birth_threshold', value=0.0),
+            ],
+        )
+        self.executor.add_node(node)
+        return node
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.context.try_shutdown()
+        self._thread.join(DEADLINE)
+        assert not self.failures, self.failures
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House()
+    yield house
+    house.close()
+
+
+class Line:
+    """The images and the answers of a segmenter."""
+
+    def __init__(self, house: House, namespace: str) -> None:
+        self.answers: list[TrackedInstanceArray] = []
+        self._images = house.client.create_publisher(Image, f'{namespace}/image', RELIABLE)
+        self._subscription = house.client.create_subscription(
+            TrackedInstanceArray, f'{namespace}/segmenter/instances', self.answers.append,
+            RELIABLE)
+        self._stamp = 0
+
+    def send(self) -> None:
+        self._stamp += 1
+        self._images.publish(image(self._stamp))
+
+    def wait_for_another_answer(self) -> None:
+        before = len(self.answers)
+
+        def answered() -> bool:
+            self.send()
+            return len(self.answers) > before
+
+        wait_until(answered, 'an answer')
+
+    def received_by_nobody(self) -> bool:
+        return bool(self._images.get_subscription_count() == 0)
+
+
+def threads_of_segmenters() -> list[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith(('segmenter', 'receiver'))]
+
+
+def test_two_segmenters_and_one_is_destroyed(house: House) -> None:
+    nodes = [house.segmenter(name) for name in ('/a', '/b')]
+    lines = [Line(house, name) for name in ('/a', '/b')]
+    for node, line in zip(nodes, lines, strict=True):
+        assert node.start()
+        line.wait_for_another_answer()
+    lines[0].send()
+    nodes[0].destroy_node()
+    wait_until(lines[0].received_by_nobody, 'the end of the subscription')
+    count = len(lines[0].answers)
+    nodes[0].destroy_node()
+    lines[0].send()
+    lines[1].wait_for_another_answer()
+    assert len(lines[0].answers) == count
+    assert sorted(threads_of_segmenters()) == ['receiver /b/image', 'segmenter']
+    nodes[1].destroy_node()
+    assert not threads_of_segmenters()
+
+
+@pytest.mark.parametrize('state', ['unconfigured', 'inactive', 'active', 'deactivated'])
+def test_destroyed_in_every_state(house: House, state: str) -> None:
+    node = house.segmenter('/a')
+    if state != 'unconfigured':
+        assert node.trigger_configure() == SUCCESS
+    if state in ('active', 'deactivated'):
+        assert node.trigger_activate() == SUCCESS
+    if state == 'deactivated':
+        assert node.trigger_deactivate() == SUCCESS
+    node.destroy_node()
+    node.destroy_node()
+    assert not threads_of_segmenters()
+    assert node.trigger_configure() != SUCCESS
+
+
+def test_destroyed_while_it_configures(house: House) -> None:
+    node = house.segmenter('/a')
+    started = threading.Thread(target=node.start)
+    started.start()
+    time.sleep(0.05)
+    node.destroy_node()
+    started.join(DEADLINE)
+    assert not started.is_alive()
+    assert not threads_of_segmenters()
+
+
+def test_destroyed_while_it_is_asked(house: House) -> None:
+    node = house.segmenter('/a')
+    client = house.client.create_client(GetState, '/a/segmenter/get_state')
+    wait_until(client.service_is_ready, 'the service')
+    for number in range(50):
+        client.call_async(GetState.Request())
+        if number == 25:
+            node.destroy_node()
+    time.sleep(0.2)
+    house.client.destroy_client(client)
+
+
+@contextmanager
+def threads_that_cannot_start() -> Iterator[None]:
+    """Ask for more stack than there is memory."""
+    threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(0)
+
+
+def test_a_worker_that_cannot_start(house: House) -> None:
+    """The node says so, is inactive, and can be activated when there is room again."""
+    node = house.segmenter('/a')
+    assert node.trigger_configure() == SUCCESS
+    with threads_that_cannot_start():
+        assert node.trigger_activate() != SUCCESS
+    assert node._state_machine.current_state[1] == 'inactive'
+    assert "can't start new thread" in node._diagnosed().status[0].message
+    assert node.trigger_activate() == SUCCESS
+    Line(house, '/a').wait_for_another_answer()
+    node.destroy_node()
