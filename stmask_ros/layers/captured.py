@@ -49,7 +49,8 @@ class CapturedStep(Generic[_Inputs, _Outputs]):
                 compute(example)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # What other threads of the process do with the GPU meanwhile is no part of it.
+        with torch.cuda.graph(self._graph, capture_error_mode='thread_local'):
             self._output = compute(example)
 
     def __call__(self, inputs: _Inputs) -> _Outputs:

@@ -72,14 +72,15 @@ class SegmenterNode(LifecycleNode):
         # Who destroys the node in one thread waits for what another one does with it.
         self.in_use = threading.RLock()
         self.destroyed = False
-        super().__init__(node_name, **options)
-        self._server = ParameterServer(self, Parameters, self._on_parameters)
-        self._tracer = Tracer(self.get_logger(), self.get_fully_qualified_name())
-        self._tracer.switch(self.settings.trace)
         self._failure = ''
         self._segmenter: VideoSegmenter | None = None
         self._labels: Labels | None = None
         self._worker: Worker | None = None
+        self._channels: list[Channel] = []
+        super().__init__(node_name, **options)
+        self._server = ParameterServer(self, Parameters, self._on_parameters)
+        self._tracer = Tracer(self.get_logger(), self.get_fully_qualified_name())
+        self._tracer.switch(self.settings.trace)
         # Without names there is one camera, whose topics have no prefix.
         names = self.settings.cameras or ('',)
         self._mailboxes: MailboxSet[CameraMessage] = MailboxSet(len(names))

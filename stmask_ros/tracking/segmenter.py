@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,16 @@ def load_segmenter(
     return VideoSegmenter(loaded, where, options, precision=precision)
 
 
+# Of all segmenters of the process.
+_GPU_TURN = threading.Lock()
+
+
 class VideoSegmenter:
     """
     A model on a device, and the rules of its tracker. Keeps nothing of the streams it serves.
 
-    tracker may be replaced between two steps.
+    tracker may be replaced between two steps. Steps that several threads ask for follow one
+    another: recordings of steps on a GPU have buffers of their own, and settings of the process.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class VideoSegmenter:
             model.network, device, precision, self._in_batches
         )
         self.device = device
+        self._turn = _GPU_TURN if device.type == 'cuda' else threading.Lock()
         self.precision = precision
         self.tracker = tracker
         self.class_names = model.description.classes
@@ -135,7 +142,7 @@ class VideoSegmenter:
             for image, state, stamp, size in zip(images, states, stamps, sizes, strict=True)
         ]
         results: dict[int, StepResult[Any]] = {}
-        with float32_convolutions(self.device):
+        with self._turn, float32_convolutions(self.device):
             for group in self._groups([frame.image for frame in frames]):
                 stepped = self.stepper.step([frames[i] for i in group], self.tracker)
                 results.update(zip(group, stepped, strict=True))
@@ -174,7 +181,7 @@ class VideoSegmenter:
                     f'expected images of one size, got {list(images[0].shape[:2])} and '
                     f'{list(image.shape[:2])}'
                 )
-        with float32_convolutions(self.device):
+        with self._turn, float32_convolutions(self.device):
             return self.stepper.whole_video(
                 [self.stepper.scaled(image) for image in images], images[0].shape[:2]
             )
@@ -260,6 +267,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ModelError(f"device {name!r} is unknown: use 'cpu', 'cuda' or 'auto'") from error
+    if device.type not in ('cpu', 'cuda'):
+        raise ModelError(f"device {name!r} cannot run the networks: use 'cpu', 'cuda' or 'auto'")
     if device.type == 'cuda' and not torch.cuda.is_available():
         raise ModelError(
             f"device {name!r} was asked for and this PyTorch ({torch.__version__}) finds no CUDA; "

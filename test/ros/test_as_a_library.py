@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 import rclpy
@@ -32,6 +33,15 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def options(context: Context) -> dict[str, Any]:
+    parameters = {'model': str(UNTRAINED), 'device': 'cpu', 'diagnostics_period': 0.05,
+                  'birth_threshold': 0.0}
+    return {
+        'context': context, 'use_global_arguments': False,
+        'parameter_overrides': [Parameter(name, value=v) for name, v in parameters.items()],
+    }
+
+
 class House:
     """A process's nodes: a client, and segmenters, all spun by several threads."""
 
@@ -55,14 +65,7 @@ class House:
                 self.failures.append(error)
 
     def segmenter(self, namespace: str) -> SegmenterNode:
-        node = SegmenterNode(
-            namespace=namespace, context=self.context, use_global_arguments=False,
-            parameter_overrides=[
-                Parameter('model', value=str(UNTRAINED)), Parameter('device', value='cpu'),
-                Parameter('diagnostics_period', value=0.05),
-                Parameter('birth_threshold', value=0.0),
-            ],
-        )
+        node = SegmenterNode(namespace=namespace, **options(self.context))
         self.executor.add_node(node)
         return node
 
@@ -180,14 +183,18 @@ def threads_that_cannot_start() -> Iterator[None]:
         threading.stack_size(0)
 
 
-def test_a_worker_that_cannot_start(house: House) -> None:
+def test_a_worker_that_cannot_start() -> None:
     """The node says so, is inactive, and can be activated when there is room again."""
-    node = house.segmenter('/a')
+    context = Context()
+    rclpy.init(context=context)
+    node = SegmenterNode(namespace='/a', **options(context))
     assert node.trigger_configure() == SUCCESS
     with threads_that_cannot_start():
         assert node.trigger_activate() != SUCCESS
     assert node._state_machine.current_state[1] == 'inactive'
     assert "can't start new thread" in node._diagnosed().status[0].message
     assert node.trigger_activate() == SUCCESS
-    Line(house, '/a').wait_for_another_answer()
+    assert sorted(threads_of_segmenters()) == ['receiver /a/image', 'segmenter']
     node.destroy_node()
+    assert not threads_of_segmenters()
+    context.try_shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import fields, replace
 from typing import Any
 
@@ -14,7 +15,12 @@ from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 from stmask_ros.layers.boxes import center_size
 from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
-from stmask_ros.tracking.segmenter import InvalidImageError, VideoSegmenter
+from stmask_ros.tracking.segmenter import (
+    InvalidImageError,
+    ModelError,
+    VideoSegmenter,
+    load_segmenter,
+)
 
 
 def run(segmenter: VideoSegmenter, count: int, first: int = 0) -> tuple[
@@ -211,3 +217,74 @@ def test_everything_is_remembered_without_retirement() -> None:
     np.testing.assert_array_equal(state.memory.tracks.ids, np.arange(1, state.next_id))
     assert (state.memory.tracks.missed > 2).any()
     assert center_size(state.memory.tracks.boxes).isfinite().all()
+
+
+def test_what_ends_leaves_its_place_in_the_same_frame() -> None:
+    # No detection is like any track, so that all end at once and others begin.
+    segmenter = small_segmenter(capacity=5, max_missed=0, new_track_score=100.0)
+    _, first = run(segmenter, 1)
+    (result,), (second,) = segmenter.step([noise(0)], [first])
+    assert first.memory.tracks.ids.tolist() == [1, 2, 3, 4, 5]
+    assert second.memory.tracks.ids.tolist() == [6, 7, 8, 9, 10]
+    ended = result.statuses == int(TrackStatus.TERMINATED)
+    assert set(result.track_ids[ended].tolist()) <= {1, 2, 3, 4, 5}
+    assert ended.any()
+
+
+def test_what_was_never_shown_does_not_end_in_public() -> None:
+    segmenter = small_segmenter(max_missed=0, new_track_score=100.0, min_mask_area=10**6)
+    results, state = run(segmenter, 3)
+    assert state.next_id > 1
+    assert [len(result) for result in results] == [0, 0, 0]
+
+
+def test_each_that_was_shown_ends_in_public_once() -> None:
+    segmenter = small_segmenter(max_missed=1, min_mask_area=60)
+    state = segmenter.initial_state()
+    shown: set[int] = set()
+    ended: list[int] = []
+    for t in range(12):
+        (result,), (state,) = segmenter.step([noise(t)], [state])
+        over = result.statuses == int(TrackStatus.TERMINATED)
+        ended += result.track_ids[over].tolist()
+        shown |= set(result.track_ids[~over].tolist())
+    assert len(ended) == len(set(ended)) > 0
+    assert set(ended) <= shown
+
+
+@pytest.mark.parametrize('device', ['meta', 'mps', 'xpu'])
+def test_a_device_that_cannot_run_it_is_refused(device: str) -> None:
+    with pytest.raises(ModelError, match='cannot run the networks'):
+        load_segmenter('stmask_lite', device)
+
+
+def test_steps_of_several_threads_follow_one_another() -> None:
+    """A step that goes on after its node was deactivated shares no buffer with the next."""
+    segmenter = small_segmenter()
+    (expected,), _ = segmenter.step([noise(0)], [segmenter.initial_state()])
+    busy, overlaps = threading.Lock(), []
+    compute = segmenter.stepper.compute
+
+    def watched(*arguments: Any) -> Any:
+        overlaps.append(not busy.acquire(blocking=False))
+        result = compute(*arguments)
+        if not overlaps[-1]:
+            busy.release()
+        return result
+
+    segmenter.stepper.compute = watched
+    results: list[FrameResult] = []
+
+    def steps() -> None:
+        for _ in range(10):
+            results.extend(segmenter.step([noise(0)], [segmenter.initial_state()])[0])
+
+    threads = [threading.Thread(target=steps) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(overlaps) == 30
+    assert not any(overlaps)
+    for result in results:
+        assert_same(result, expected)

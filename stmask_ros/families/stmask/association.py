@@ -61,15 +61,19 @@ def associate(
     temporal fusion, a detection over several remembered masks renews none of them.
     """
     chosen = similarity(detections, masks, tracks, config).argmax(-1)
+    hit = torch.zeros_like(tracks.valid)
+    if len(detections) and len(tracks):
+        best, hit = _strongest_choice(chosen, detections.valid, len(tracks))
     new = (chosen == 0) & detections.valid & (detections.scores >= config.birth_threshold)
     if config.retirement != 'never':
-        room = config.capacity - tracks.valid.sum(-1, keepdim=True)
+        # What ends in this frame leaves its place to what begins.
+        stays = tracks.valid & (hit | (tracks.missed <= config.max_missed))
+        room = config.capacity - stays.sum(-1, keepdim=True)
         new &= new.cumsum(-1) <= room
     ids = (next_id + new.cumsum(-1) - 1) * new
     found = TrackTable.born(detections, masks, ids, stamp)
     current = remembered = tracks
     if len(detections) and len(tracks):
-        best, hit = _strongest_choice(chosen, detections.valid, len(tracks))
         seen = found.rows(best)
         counted = _counted(tracks, hit, stamp)
         current = remembered = _renewed(counted, hit, seen)

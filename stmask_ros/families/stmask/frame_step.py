@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stmask_ros.families.stmask.follow import follow
-from stmask_ros.families.stmask.host_tracks import packed
+from stmask_ros.families.stmask.host_tracks import packed, visible_tracks
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.preprocess import Extent, normalised
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
@@ -94,6 +94,9 @@ def compute(
         network, now, 0 if alone else slice(None), inputs.previous, inputs.tracks,
         inputs.next_id, inputs.stamp, tracker,
     )
+    visible = visible_tracks(current, extent, tracker)
+    reported = visible & (current.missed <= tracker.max_missed)
+    remembered = replace(remembered, reported=remembered.reported | reported)
     return StepOutput(
-        packed(current, extent, tracker), current.masks, remembered.kept(tracker), now.temporal
+        packed(current, visible), current.masks, remembered.kept(tracker), now.temporal
     )

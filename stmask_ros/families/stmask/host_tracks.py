@@ -14,24 +14,31 @@ from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 from stmask_ros.layers.boxes import center_size
 from stmask_ros.masks import BoolArray, Float32Array, Int64Array
 
-_INTEGERS = ('ids', 'classes', 'ages', 'hits', 'missed', 'first_seen', 'last_detected')
+_INTEGERS = (
+    'ids', 'classes', 'ages', 'hits', 'missed', 'first_seen', 'last_detected', 'reported',
+)
 
 
-def packed(tracks: TrackTable, extent: Extent, config: TrackerConfig) -> Tensor:
+def packed(tracks: TrackTable, visible: Tensor) -> Tensor:
     """
-    Return what the host reads of tracks [N] or [B, N], as one int64 tensor [14, N] or [14, B, N].
+    Return what the host reads of tracks [N] or [B, N], as one int64 tensor [15, N] or [15, B, N].
 
-    The fractions among it are the bits of doubles, which hold them exactly.
+    visible: bool, of each track, see visible_tracks(). The fractions among it are the bits of
+    doubles, which hold them exactly.
     """
     integers = [getattr(tracks, name) for name in _INTEGERS]
-    integers.append(_visible(tracks, extent, config).long())
+    integers.append(visible.long())
     fractions = [tracks.scores, tracks.detection_scores, *tracks.boxes.unbind(-1)]
     bits = torch.stack(fractions).double().view(torch.int64)
     return torch.cat((torch.stack(integers), bits))
 
 
-def _visible(tracks: TrackTable, extent: Extent, config: TrackerConfig) -> Tensor:
-    # Strong, with a mask, and centered in the image (specification, 9 and 11).
+def visible_tracks(tracks: TrackTable, extent: Extent, config: TrackerConfig) -> Tensor:
+    """
+    Return which tracks can be shown, bool [N] or [B, N].
+
+    Those that are strong, with a mask, and centered in the image (specification, 9 and 11).
+    """
     center = center_size(tracks.boxes)
     return (
         (tracks.scores > config.score_threshold)
@@ -56,6 +63,7 @@ class HostTracks:
     missed: Int64Array
     first_seen: Int64Array
     last_detected: Int64Array
+    reported: Int64Array
     visible: BoolArray
     scores: Float32Array
     detection_scores: Float32Array
@@ -71,9 +79,9 @@ class HostTracks:
     def _of(cls, values: Int64Array) -> HostTracks:
         integers, visible = values[:len(_INTEGERS)], values[len(_INTEGERS)] > 0
         fractions = values[len(_INTEGERS) + 1:].copy().view(np.float64).astype(np.float32)
-        ids, classes, ages, hits, missed, first_seen, last_detected = integers
+        ids, classes, ages, hits, missed, first_seen, last_detected, reported = integers
         return cls(
-            ids, classes, ages, hits, missed, first_seen, last_detected, visible,
+            ids, classes, ages, hits, missed, first_seen, last_detected, reported, visible,
             fractions[0], fractions[1], fractions[2:].T,
         )
 
@@ -86,9 +94,10 @@ class HostTracks:
         return self.gone(config) & (config.retirement != 'never')
 
     def shown(self, config: TrackerConfig) -> Int64Array:
-        """Return the rows that a result shows."""
+        """Return the rows that a result shows: an end only of what was shown before."""
         visible = self.visible & ~self.gone(config)
-        return np.flatnonzero((self.ids > 0) & (visible | self.ended(config)))
+        ended = self.ended(config) & (self.reported > 0)
+        return np.flatnonzero((self.ids > 0) & (visible | ended))
 
     def remembered(self, config: TrackerConfig) -> int:
         """Return how many tracks there are after this frame."""

@@ -85,6 +85,7 @@ class TrackTable(Table):
     scores, detection_scores: [N], now and at the last detection. masks: soft, [N, H / 4, W / 4].
     coefficients: [N, prototypes], before their tanh. embeddings: [N, size].
     ages, hits, missed: int64 [N] frames. first_seen, last_detected: int64 [N] [ns].
+    reported: int64 [N], 1 once a result has shown it.
     """
 
     mark: ClassVar[str] = 'ids'
@@ -101,6 +102,7 @@ class TrackTable(Table):
     missed: Tensor
     first_seen: Tensor
     last_detected: Tensor
+    reported: Tensor
 
     def aged(self) -> TrackTable:
         """Return the tracks one frame later, before any of them is detected again."""
@@ -130,7 +132,7 @@ class TrackTable(Table):
         return cls(
             ids, detections.boxes, detections.classes, detections.scores, detections.scores,
             masks, detections.coefficients, detections.embeddings,
-            one, one, one * 0, one * stamp, one * stamp,
+            one, one, one * 0, one * stamp, one * stamp, one * 0,
         )
 
     @classmethod
