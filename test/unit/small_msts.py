@@ -15,7 +15,7 @@ def small_config(**options: Any) -> MSTSConfig:
     """Return a configuration of few channels, layers and queries, with a small input."""
     return MSTSConfig.named('msts_lite', **{
         'num_classes': 3, 'channels': 64, 'heads': 4, 'feedforward': 64, 'queries': 12,
-        'encoder_layers': 2, 'decoder_layers': 2, 'short_side': 64, 'window': 3,
+        'encoder_layers': 2, 'decoder_layers': 2, 'short_side': 64, 'window': 3, 'dropout': 0.0,
     } | options)
 
 

@@ -18,7 +18,7 @@ from stmask_ros.families.errors import InvalidImageError, ModelError
 from stmask_ros.tracking.segmenter import load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / 'test/ros/untrained_msts.yaml'
+MODEL = ROOT / 'test/models/msts.yaml'
 FRAME_BY_FRAME = ROOT / 'test/ros/untrained.yaml'
 
 

@@ -84,45 +84,10 @@ def test_memory_is_bounded(window: int) -> None:
         assert memory.tracks.known.shape == memory.tracks.masks.shape[:2]
 
 
-def test_states_are_values() -> None:
-    stream = Stream(small_network())
-    for image in FRAMES[:3]:
-        stream.step(image)
-    before, next_id = stream.memory, stream.next_id
-    first = stream.step(FRAMES[3])
-    stream.memory, stream.next_id = before, next_id
-    again = stream.step(FRAMES[3])
-    np.testing.assert_array_equal(first.shown.ids, again.shown.ids)
-    np.testing.assert_array_equal(first.shown.scores, again.shown.scores)
-    np.testing.assert_array_equal(first.shown.boxes, again.shown.boxes)
-
-
 def test_a_still_scene_keeps_its_ids() -> None:
     stream = Stream(small_network(), nms_threshold=1)
     ids = [stream.step(FRAMES[0], stamp).shown.ids.tolist() for stamp in range(6)]
     assert ids[3] and ids[3] == ids[4] == ids[5]
-
-
-def test_streams_do_not_see_each_other() -> None:
-    network = small_network()
-    alone = [Stream(network) for _ in range(2)]
-    both = [Stream(network) for _ in range(2)]
-    for t in range(4):
-        images = FRAMES[t], FRAMES[t + 2][:60]
-        one = [stream.step(image) for stream, image in zip(alone, images, strict=True)]
-        with torch.inference_mode():
-            together = both[0].stepper.step([
-                StreamFrame(s.stepper.scaled(image), image.shape[:2], s.memory, s.next_id, 0)
-                for s, image in zip(both, images, strict=True)
-            ], both[0].tracker)
-        for stream, result, expected in zip(both, together, one, strict=True):
-            stream.memory, stream.next_id = result.memory, stream.next_id + result.born
-            for name in ('ids', 'scores', 'boxes', 'classes'):
-                np.testing.assert_array_equal(
-                    getattr(result.shown, name), getattr(expected.shown, name)
-                )
-            for mask, wanted in zip(result.shown.masks, expected.shown.masks, strict=True):
-                np.testing.assert_array_equal(mask.pixels, wanted.pixels)
 
 
 def test_another_size_starts_another_window() -> None:
