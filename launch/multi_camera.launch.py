@@ -30,6 +30,7 @@ from stmask_ros.ros.launching import (
     SEGMENTER_PARAMETERS,
     argument,
     base_topic,
+    camera_list,
     camera_remappings,
     general_arguments,
     lifter,
@@ -93,7 +94,7 @@ def _camera_arguments() -> list[DeclareLaunchArgument]:
 
 def _start(context: LaunchContext) -> list[Action]:
     """Return the actions that the values of the arguments ask for."""
-    names = (value_of(context, 'cameras', str) or '').strip('[]').replace(' ', '').split(',')
+    names = camera_list(value_of(context, 'cameras', str) or '')
     given_topic = value_of(context, 'image_topic', str)
     pattern = base_topic(given_topic or '{camera}/image_raw')
     topics = {

@@ -18,10 +18,12 @@ from stmask_ros.camera.parameters import (
     CameraParameterError,
     CameraParameters,
     declare_camera_parameters,
+    described,
 )
 from stmask_ros.camera.schedule import Schedule
 from stmask_ros.camera.topics import CameraTopics
 from stmask_ros.images.raw import ImageError
+from stmask_ros.ros import node_help
 from stmask_ros.ros.qos import TopicError
 from stmask_ros.ros.transport import use_large_message_profile
 from stmask_ros.sources.opening import open_source
@@ -40,8 +42,8 @@ _START_ERRORS = (
 _RETRY_SECONDS = 1.0
 _LONGEST_SLEEP = 0.5
 
-# A publisher learns of a subscriber before the subscriber learns of the publisher; a best-effort
-# frame that is sent in between is lost.
+# A publisher learns of a subscriber before the subscriber learns of the publisher; a frame that is
+# sent in between is lost to it if it listens with best effort.
 _MATCHING_SECONDS = 0.5
 
 # What best-effort subscribers have not fetched yet goes down with this process.
@@ -161,6 +163,11 @@ def _spin(node: CameraNode) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node; return 0 at the end of its source or at a signal, 1 if it cannot play."""
+    if node_help.is_asked_for(arguments):
+        node_help.show(
+            'camera', 'Publish a camera, a video, pictures, a bag or a clip as a camera.',
+            '-p source:=device:0 -r image_raw:=/camera/image_raw', described())
+        return 0
     use_large_message_profile()
     rclpy.init(args=arguments)
     try:

@@ -9,6 +9,9 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from stmask_ros.ros.node_help import Described
+from stmask_ros.ros.unknown_parameters import warn_of_unknown_parameters
+
 _DESCRIPTION = 'description'
 _BETWEEN = 'between'
 
@@ -47,7 +50,8 @@ class CameraParameters:
         'node', "Stamps of all messages. node: the node's clock when a frame is published, so "
         'use_sim_time is honoured. source: as recorded (bags only).')
     camera_info_url: str = _parameter(
-        '', 'Calibration file (a path or file:// URL), as camera_calibration writes it. Empty: '
+        '', 'Calibration file (a path, file:// or package:// URL, with ${ROS_HOME} and ${NAME} in '
+        'it), as camera_calibration writes it. Empty: '
         'camera_info says that the camera is not calibrated.')
     width: int = _parameter(
         0, "Width to resize to, together with height. 0: the source's own.", (0, 16384))
@@ -69,12 +73,21 @@ class CameraParameters:
                 f'width and height: give both or none, not {self.width} and {self.height}')
 
 
+def described() -> list[Described]:
+    """Return all parameters for the help."""
+    return [
+        Described(field.name, field.default, field.metadata[_DESCRIPTION])
+        for field in dataclasses.fields(CameraParameters)
+    ]
+
+
 def declare_camera_parameters(node: Node) -> CameraParameters:
     """Declare all parameters on a node and return their values; CameraParameterError if wrong."""
     values = {}
     for field in dataclasses.fields(CameraParameters):
         declared = node.declare_parameter(field.name, field.default, _descriptor(field))
         values[field.name] = declared.value
+    warn_of_unknown_parameters(node)
     return CameraParameters(**values)
 
 

@@ -43,7 +43,7 @@ class CameraTopics:
     def __init__(self, node: Node, parameters: CameraParameters) -> None:
         """Advertise the topics; raises CalibrationError, TopicError."""
         self._parameters = parameters
-        self._calibration = load_camera_info(parameters.camera_info_url)
+        self._calibration = load_camera_info(parameters.camera_info_url, node.get_name())
         self._clock = node.get_clock()
         self._raw = _publisher(node, Image, 'image_raw')
         self._compressed = _publisher(node, CompressedImage, 'image_raw/compressed')
@@ -99,8 +99,9 @@ class _Once:
 
 
 def _publisher(node: Node, kind: type, topic: str) -> Publisher[Any]:
-    # That of rclpy's sensor data, but one for each topic: its overrides are written into it.
-    profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    # Reliable as drivers are (REP 2003), so that subscribers of either kind hear it. One profile
+    # for each topic, since its overrides are written into it.
+    profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
     return make_publisher(node, kind, topic, profile)
 
 

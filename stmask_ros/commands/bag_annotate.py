@@ -10,14 +10,6 @@ from pathlib import Path
 
 from rclpy.serialization import serialize_message
 from rich.progress import Progress
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
 from std_msgs.msg import Header
 
 from stmask_ros.bags.contents import foreign_topics
@@ -33,6 +25,7 @@ from stmask_ros.bags.files import (
     offered_qos,
     read_bag,
 )
+from stmask_ros.bags.offered_qos import latched_qos
 from stmask_ros.commands.bag_lift import LiftedTopics, lift_bag
 from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter
 from stmask_ros.masks import MaskEncoding
@@ -52,7 +45,6 @@ from stmask_ros.views.overlay import draw_overlay
 _LOGGER = logging.getLogger(__name__)
 _OUTPUTS = ('instances', 'label_info', 'overlay', 'label_image', 'detections')
 _LABEL_INFO = 'stmask_ros/msg/LabelInfo'
-_FOREVER = QosTime(9223372036, 854775807)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -141,7 +133,7 @@ class Annotator:
         kept = {
             name: qos for name, qos in offered_qos(self._bag).items() if name not in self._replaced
         }
-        offered = kept | {f'{self._name}/label_info': [_latched()]}
+        offered = kept | {f'{self._name}/label_info': [latched_qos()]}
         count = 0
         with BagWriter(folder, offered) as writer, Progress(transient=True) as progress:
             task = progress.add_task(self._topic, total=None)
@@ -213,18 +205,3 @@ class Annotator:
 def _header(message: BagMessage) -> Header:
     header = message.content.header
     return Header(stamp=time_message(stamp_of(message.content)), frame_id=header.frame_id)
-
-
-def _latched() -> Qos:
-    """Return the quality of service of a topic that late subscribers get the last message of."""
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL,
-        deadline=_FOREVER,
-        lifespan=_FOREVER,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=_FOREVER,
-        avoid_ros_namespace_conventions=False,
-    )

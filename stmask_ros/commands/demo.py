@@ -14,7 +14,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sensor_msgs.msg import CompressedImage, Image
 
-from stmask_ros.bags.files import COMPRESSED_IMAGE, IMAGE, INSTANCES, BagError, read_bag
+from stmask_ros.bags.files import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    INSTANCES,
+    LABEL_INFO,
+    BagError,
+    read_bag,
+)
 from stmask_ros.bags.recording import (
     Recording,
     RecordingError,
@@ -35,7 +42,7 @@ from stmask_ros.commands.demo_processes import (
 )
 from stmask_ros.families.errors import ModelError
 from stmask_ros.models.checkpoint import find_model, read_description
-from stmask_ros.msg import TrackedInstanceArray
+from stmask_ros.msg import LabelInfo, TrackedInstanceArray
 from stmask_ros.output_files import OutputError, output_folder
 from stmask_ros.ros.recorder import Recorder, Topic
 from stmask_ros.ros.transport import use_large_message_profile
@@ -43,6 +50,7 @@ from stmask_ros.ros.transport import use_large_message_profile
 _IMAGES = '/camera/image_raw'
 _INSTANCES = '/segmenter/instances'
 _OVERLAY = '/segmenter/overlay'
+_LABEL_INFO = '/segmenter/label_info'
 _START_SECONDS = 120.0
 _IDLE_SECONDS = 60.0
 
@@ -93,7 +101,6 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
         '-p', f"source:='{arguments.source}'", '-p', f"bag_topic:='{arguments.topic}'",
         '-p', f'rate:={float(arguments.rate)}',
         '-p', 'loop:=false', '-p', 'wait_for_subscribers:=2',
-        '-p', f'qos_overrides.{_IMAGES}/compressed.publisher.reliability:=reliable',
     ]
     progress = Progress(
         SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn(), console=console
@@ -105,6 +112,7 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
         Topic(f'{_IMAGES}/compressed', CompressedImage, COMPRESSED_IMAGE),
         Topic(_INSTANCES, TrackedInstanceArray, INSTANCES),
         Topic(_OVERLAY, Image, IMAGE),
+        Topic(_LABEL_INFO, LabelInfo, LABEL_INFO, latched=True),
     ])
     try:
         with progress, running_process(segmenter, out / 'segmenter.log') as running:

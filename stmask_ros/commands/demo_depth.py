@@ -244,8 +244,7 @@ def _command(name: str, arguments: Namespace, out: Path) -> list[str]:
     return [
         '-m', 'stmask_ros.camera.node', '--ros-args', '-r', '__ns:=/camera',
         '-p', f"source:='{out / 'scene'}'", '-p', 'stamps:=source', '-p', f'rate:={_PLAYED_RATE}',
-        '-p', 'loop:=false', '-p', 'wait_for_subscribers:=3',
-        '-p', f'qos_overrides.{_IMAGES}/compressed.publisher.reliability:=reliable']
+        '-p', 'loop:=false', '-p', 'wait_for_subscribers:=3']
 
 
 # What came out.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from stmask_ros.families.family import TrackerSettings
 from stmask_ros.masks import MaskEncoding
+from stmask_ros.ros import camera_names
 from stmask_ros.ros.parameter_rules import broken_rules, parameter
-
-_CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 
 @dataclass(frozen=True)
@@ -131,17 +129,7 @@ class Parameters:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the values, one line each; empty if all are right."""
-        return broken_rules(self) + self._camera_problems()
-
-    def _camera_problems(self) -> list[str]:
-        """Return which names of cameras cannot be part of a topic's name, or come twice."""
-        problems = [
-            f"cameras: '{name}' is no name: use letters, digits and underscores, a letter first"
-            for name in self.cameras if not _CAMERA_NAME.fullmatch(name)
-        ]
-        if len(set(self.cameras)) < len(self.cameras):
-            problems.append(f'cameras: a name comes twice in {", ".join(self.cameras)}')
-        return problems
+        return broken_rules(self) + camera_names.problems_of(self.cameras)
 
     def tracker(self) -> TrackerSettings:
         """Return the part that the tracker reads."""

@@ -36,6 +36,7 @@ _STEP_TIMEOUT = 10.0
 _UNTRAINED = (
     'the weights are freshly initialised, not trained: the masks, classes and scores mean nothing'
 )
+_SLOWLY = ', since device auto found no CUDA: it is slow there'
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 
@@ -127,7 +128,8 @@ class SegmenterNode(LifecycleNode):
             return self._fail('not configured', error)
         self._failure = ''
         self._segmenter = segmenter
-        self.get_logger().info(f'model {segmenter.model_name} on {segmenter.device}')
+        hint = _SLOWLY if settings.device == 'auto' and segmenter.device.type == 'cpu' else ''
+        self.get_logger().info(f'model {segmenter.model_name} on {segmenter.device}{hint}')
         for notice in self._notices():
             self.get_logger().warning(notice)
         return super().on_configure(state)
@@ -248,10 +250,7 @@ class SegmenterNode(LifecycleNode):
         segmenter = self._segmenter
         if segmenter is None:
             return []
-        notices = [_UNTRAINED] if segmenter.freshly_initialised else []
-        if self.settings.device == 'auto' and segmenter.device.type == 'cpu':
-            notices.append('device auto found no CUDA: the network runs on the CPU, slowly')
-        return notices
+        return [_UNTRAINED] if segmenter.freshly_initialised else []
 
     def _report(self) -> None:
         with self.in_use:

@@ -14,6 +14,8 @@ from launch.utilities.type_utils import coerce_to_type
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from stmask_ros.ros import camera_names
+
 T = TypeVar('T')
 
 # The arguments that set a parameter of the lifter of the same name.
@@ -148,6 +150,14 @@ def base_topic(topic: str) -> str:
             f'image_topic:={topic}: expected the topic of the raw images; give '
             f"image_topic:={topic.removesuffix('/compressed')} image_transport:=compressed")
     return topic
+
+
+def camera_list(text: str) -> list[str]:
+    """Return the names in a list of cameras; RuntimeError, before anything starts, if wrong."""
+    names = [name.strip(' \'"') for name in text.strip(' []').split(',')]
+    if problems := camera_names.problems_of(names):
+        raise RuntimeError(f'cameras:={text}: ' + '; '.join(problems))
+    return names
 
 
 def camera_remappings(topic: str) -> list[tuple[str, str]]:

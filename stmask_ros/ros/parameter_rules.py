@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from stmask_ros.ros.node_help import Described
+
 _RULE = 'rule'
 
 
@@ -80,3 +82,11 @@ def broken_rules(values: ParameterValues) -> list[str]:
     rules = {field.name: rule_of(field) for field in dataclasses.fields(values)}
     found = [rule.problem(name, getattr(values, name)) for name, rule in rules.items()]
     return [problem for problem in found if problem is not None]
+
+
+def described(kind: type[ParameterValues]) -> list[Described]:
+    """Return all parameters of a node for the help."""
+    return [
+        Described(field.name, field.default, rule_of(field).description)
+        for field in dataclasses.fields(kind)
+    ]

@@ -18,6 +18,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from stmask_ros.ros.parameter_rules import ParameterError, ParameterValues, rule_of
+from stmask_ros.ros.unknown_parameters import warn_of_unknown_parameters
+
+# ROS 2 has no empty list of a kind in files or on the command line: as others do, one empty text.
+_NO_TEXTS = ['']
 
 Values = TypeVar('Values', bound=ParameterValues)
 
@@ -36,6 +40,7 @@ class ParameterServer(Generic[Values]):
         Raises ParameterError if values from the command line or a file are wrong.
         """
         self.values = _declare(node, kind)
+        warn_of_unknown_parameters(node)
         self._on_change = on_change
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._apply)
@@ -69,16 +74,39 @@ class _Declared:
 
 
 def _declare_one(node: Node, field: dataclasses.Field[Any]) -> _Declared:
-    # rclpy would take an empty list for one of bytes.
-    default = Parameter.Type.STRING_ARRAY if field.default == () else field.default
+    declare = _declare_texts if field.default == () else _declare_value
     try:
-        parameter = node.declare_parameter(field.name, default, _descriptor(field))
+        parameter = declare(node, field)
     except InvalidParameterTypeException as error:
         hint = f'{error} (a number with a fraction is written 1.0, not 1)'
         return _Declared(field.name, problem=hint)
     except InvalidParameterValueException as error:
         return _Declared(field.name, problem=str(error))
     return _Declared(field.name, _value(parameter))
+
+
+def _declare_value(node: Node, field: dataclasses.Field[Any]) -> Parameter[Any]:
+    return node.declare_parameter(field.name, field.default, _descriptor(field))
+
+
+def _declare_texts(node: Node, field: dataclasses.Field[Any]) -> Parameter[Any]:
+    """
+    Declare a list of texts, which always has a value.
+
+    An empty list in a file or on the command line means no value to ROS 2, and one parameter
+    without a value would empty the answer about all of them.
+    """
+    changeable = _descriptor(field)
+    changeable.read_only = False
+    parameter: Parameter[Any] = node.declare_parameter(field.name, _NO_TEXTS, changeable)
+    if parameter.value is not None:
+        final = _descriptor(field)
+        final.type = Parameter.Type.STRING_ARRAY.value
+        node.set_descriptor(field.name, final)
+        return parameter
+    node.undeclare_parameter(field.name)
+    return node.declare_parameter(
+        field.name, _NO_TEXTS, _descriptor(field), ignore_override=True)
 
 
 def _replaced(values: Values, changed: Sequence[Parameter[Any]]) -> Values:
@@ -88,9 +116,9 @@ def _replaced(values: Values, changed: Sequence[Parameter[Any]]) -> Values:
 
 
 def _value(parameter: Parameter[Any]) -> Any:
-    """Return a parameter's value; a list as a tuple, and one that is not set as an empty one."""
+    """Return a parameter's value; a list as a tuple."""
     value = parameter.value
-    if value is None:
+    if value is None or value == _NO_TEXTS:
         return ()
     return tuple(value) if isinstance(value, list) else value
 

@@ -9,20 +9,32 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.interfaces import Qos
 
 from stmask_ros.bags.files import BagWriter
+from stmask_ros.bags.offered_qos import latched_qos, reliable_qos
 
 _DEPTH = 100
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic to record: its full name, its message class, and that class's name in bags."""
+    """
+    A topic to record: its full name, its message class, and that class's name in bags.
+
+    latched: whether its last message is kept for those that come late.
+    """
 
     name: str
     message: type[Any]
     type_name: str
+    latched: bool = False
+
+    @property
+    def offered(self) -> Qos:
+        """The quality of service with which a player is to publish it."""
+        return latched_qos() if self.latched else reliable_qos()
 
 
 class Recorder:
@@ -32,12 +44,11 @@ class Recorder:
         """Subscribe reliably; raises BagError if the folder is there already."""
         self.counts: Counter[str] = Counter()
         self._clock = node.get_clock()
-        self._bag = BagWriter(folder)
+        self._bag = BagWriter(folder, {topic.name: [topic.offered] for topic in topics})
         self._bag.__enter__()
-        profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         self._subscriptions = [
             node.create_subscription(
-                topic.message, topic.name, partial(self._write, topic), profile, raw=True
+                topic.message, topic.name, partial(self._write, topic), _profile(topic), raw=True
             )
             for topic in topics
         ]
@@ -50,3 +61,10 @@ class Recorder:
     def close(self) -> None:
         """Finish the bag."""
         self._bag.__exit__(None, None, None)
+
+
+def _profile(topic: Topic) -> QoSProfile:
+    durability = (
+        DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE)
+    return QoSProfile(
+        depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)

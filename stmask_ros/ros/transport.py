@@ -47,12 +47,15 @@ def use_large_message_profile(
     environment: variables to read and to change.
     distribution: name of the ROS distribution, such as 'jazzy'; found out if not given.
     """
+    profile = share_directory() / 'config' / 'fastdds.xml'
+    for variable in (_CURRENT_VARIABLE, _OLD_VARIABLE):
+        if environment.get(variable) == str(profile):  # as a launch file has set it
+            return TransportChoice(True, f'{variable}={profile}')
     reason = _reason_to_leave_it(environment)
     if reason:
         return TransportChoice(False, f'Fast DDS profile for large images not set: {reason}')
     old = (distribution or ros_distribution(environment)) in _DISTRIBUTIONS_WITH_OLD_VARIABLE
     variable = _OLD_VARIABLE if old else _CURRENT_VARIABLE
-    profile = share_directory() / 'config' / 'fastdds.xml'
     environment[variable] = str(profile)
     return TransportChoice(True, f'{variable}={profile}')
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import cv2
 import pytest
+from rosbags.interfaces import QosDurability
 
-from stmask_ros.bags.files import read_bag
+from stmask_ros.bags.files import offered_qos, read_bag
 from stmask_ros.bags.recording import check_recording
 
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
@@ -35,6 +36,10 @@ def check(out: Path, printed: str, at_least: int, untrained: bool = False) -> No
     assert recording.instances > 0
     topics = {message.topic for message in read_bag(out / 'bag')}
     assert '/segmenter/overlay' in topics
+    (label_info,) = read_bag(out / 'bag', '/segmenter/label_info')
+    assert label_info.content.class_names
+    (offered,) = offered_qos(out / 'bag')['/segmenter/label_info']
+    assert offered.durability == QosDurability.TRANSIENT_LOCAL
     video = cv2.VideoCapture(str(out / 'overlay.mp4'))
     assert video.isOpened()
     assert video.read()[0]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import rclpy
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, SetParametersResult
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from segmenter_process import UNTRAINED, SegmenterProcess, image
@@ -18,8 +23,10 @@ from sensor_msgs.msg import Image
 from stmask_ros.msg import TrackedInstance
 from stmask_ros.node.parameters import Parameters
 from stmask_ros.ros.parameter_rules import rule_of
+from stmask_ros.ros.parameter_server import ParameterServer
 
 NAME = 'segmenter_parameters'
+PARAMETER_FILE = Path(__file__).resolve().parents[2] / 'config' / 'stmask.yaml'
 TOPIC = f'/{NAME}/camera'
 FIELDS = {field.name: field for field in dataclasses.fields(Parameters)}
 
@@ -125,6 +132,61 @@ def test_every_parameter_describes_itself(segmenter: SegmenterProcess) -> None:
         assert [(item.from_value, item.to_value) for item in ranges] == (
             [] if rule.minimum is None else [(rule.minimum, rule.maximum)])
         assert descriptor.additional_constraints == ', '.join(rule.choices)
+
+
+def test_all_parameters_are_answered_at_once(segmenter: SegmenterProcess) -> None:
+    """As `ros2 param dump` asks: one parameter without a value would empty the whole answer."""
+    names = list(FIELDS)
+    answer = segmenter.call(
+        GetParameters, 'get_parameters', GetParameters.Request(names=names))
+    assert len(answer.values) == len(names)
+    assert all(value.type != ParameterType.PARAMETER_NOT_SET for value in answer.values)
+    assert answer.values[names.index('cameras')].string_array_value == ['']
+
+
+@pytest.mark.parametrize(('given', 'expected'), [
+    ([], ()), (['-p', 'cameras:=[]'], ()), (['-p', "cameras:=['']"], ()),
+    (['--params-file', str(PARAMETER_FILE)], ()), (['-p', 'cameras:=[a, b]'], ('a', 'b')),
+])
+def test_a_list_of_texts_always_has_a_value(given: list[str], expected: tuple[str, ...]) -> None:
+    context = rclpy.Context()
+    rclpy.init(args=['--ros-args', *given], context=context)
+    node = Node('segmenter', context=context)
+    try:
+        values = ParameterServer(node, Parameters, lambda _: None).values
+        assert values.cameras == expected
+        assert node.get_parameter('cameras').value == list(expected or [''])
+        assert node.describe_parameter('cameras').read_only
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_a_parameter_that_does_not_exist_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+    file = tmp_path / 'parameters.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    score_treshold: 0.9\n    jpeg_quality: 5\n')
+    with SegmenterProcess(
+        'segmenter_misspelt', '-p', f'model:={UNTRAINED}', '-p', 'birth_treshold:=0.1',
+        '-p', 'zzz:=1', '-p', 'use_sim_time:=false', '--params-file', str(file),
+    ) as process:
+        process.activate()
+        log = process.log()
+    assert "no parameter 'birth_treshold', its value is not used: did you mean birth_thresh" in log
+    assert "no parameter 'score_treshold'" in log
+    assert "no parameter 'zzz'" in log
+    assert log.count('no parameter') == 3  # that of the camera's is in a file for both
+
+
+@pytest.mark.parametrize('module', [
+    'stmask_ros.node.segmenter_node', 'stmask_ros.camera.node', 'stmask_ros.lifter.lifter_node',
+])
+def test_help_tells_every_parameter(module: str) -> None:
+    command = [sys.executable, '-m', module, '--help']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ''
+    assert 'ros2 run stmask_ros' in done.stdout
+    name = {'segmenter_node': 'score_threshold', 'node': 'source', 'lifter_node': 'slop'}
+    assert f'\n  {name[module.rpartition(".")[2]]}: ' in done.stdout
 
 
 def test_quality_of_service_is_overridden_for_each_topic(segmenter: SegmenterProcess) -> None:
