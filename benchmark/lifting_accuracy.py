@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 
 from stmask_ros.lifting.depth import DepthImage
@@ -22,6 +23,7 @@ from stmask_ros.lifting.labels import LabelMap, label_map
 from stmask_ros.lifting.lifter import LiftedFrame, Lifter
 from stmask_ros.lifting.measurement import Sensor
 from stmask_ros.lifting.tracks import Motion
+from stmask_ros.lifting.transforms import Transform
 from stmask_ros.lifting.views import RegisteredView
 from stmask_ros.masks import RegionMask
 from stmask_ros.sources.rgbd_scene import (
@@ -43,13 +45,15 @@ class Trial:
     What is lifted, and how.
 
     faults: of the depth; None for exact depth. dropped: share of depth frames that are missing.
-    late: by how many frames depth is behind its stamp. sensor, motion: of the lifter.
+    late: by how many frames depth is behind its stamp. jitter: of the transforms, standard
+    deviation [m], and [degree] times a tenth of a metre. sensor, motion: of the lifter.
     no_filter: take each measurement as it is.
     """
 
     faults: Faults | None = None
     dropped: float = 0.0
     late: int = 0
+    jitter: float = 0.0
     sensor: Sensor = field(default_factory=Sensor)
     motion: Motion = field(default_factory=Motion)
     no_filter: bool = False
@@ -141,8 +145,17 @@ def run(scene: Scene, frames: Sequence[Rendered], trial: Trial, seed: int = 0) -
             DepthImage(depth), instances, labels, trial.sensor.most_points)
         if trial.no_filter:
             lifter.reset()
-        collected.add(frame, instances, labels, lifter.lift(instances, samples, frame.to_world))
+        to_world = _jittered(frame.to_world, trial.jitter, random)
+        collected.add(frame, instances, labels, lifter.lift(instances, samples, to_world))
     return collected.errors()
+
+
+def _jittered(
+    transform: Transform, jitter: float, random: np.random.Generator
+) -> Transform:
+    turn, _ = cv2.Rodrigues(np.radians(10 * jitter) * random.normal(size=3))
+    return Transform(
+        turn @ transform.rotation, transform.translation + jitter * random.normal(size=3))
 
 
 class _Collector:
@@ -209,6 +222,7 @@ TRIALS = {
     '  without the mode (all depths count)': replace(FAULTS, sensor=Sensor(discontinuity=1e6)),
     '  without the gate': replace(FAULTS, motion=Motion(gate=1e6)),
     '  without the filter': replace(FAULTS, no_filter=True),
+    '  transforms that jitter': replace(FAULTS, jitter=0.01),
     '  depth one frame late': replace(FAULTS, late=1),
 }
 

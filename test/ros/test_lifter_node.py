@@ -22,6 +22,7 @@ from lifting_scene import CAMERA, SCENE
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 
 from stmask_ros.lifter.transform_sources import has_tf2
+from stmask_ros.msg import TrackedInstance3DArray
 from stmask_ros.sources.rgbd_scene import render
 
 FRAME_NS = 100_000_000
@@ -41,6 +42,20 @@ def send(node: LifterProcess, number: int, with_pose: bool = True, epoch: int = 
         node.pose.publish(pose_message(seen.to_world, stamp))
     node.depth.publish(depth_message(seen.depth, stamp))
     node.instances.publish(instances_message(seen, stamp, number, epoch))
+
+
+def answer_to(node: LifterProcess, number: int) -> TrackedInstance3DArray:
+    """Send image `number`, again if something of it was lost, and return its answer."""
+    def found() -> TrackedInstance3DArray | None:
+        return next((item for item in node.outputs if item.sequence == number), None)
+    for _ in range(20):
+        send(node, number)
+        end = time.monotonic() + 3.0
+        node.spin_until(
+            lambda end=end: found() is not None or time.monotonic() > end, 'the answer')
+        if (output := found()) is not None:
+            return output
+    raise AssertionError(f'no answer to {number}\n{node.facts()}\n{node.log()}')
 
 
 def connected(node: LifterProcess) -> LifterProcess:
@@ -78,8 +93,7 @@ def test_tracks_are_in_the_fixed_frame_with_the_images_stamp(lifter: LifterProce
     lifter.listen(visualization.MarkerArray, 'markers', markers)
     lifter.answer(lambda number: send(lifter, number))
     for number in range(100, 112):
-        lifter.answer(lambda _, number=number: send(lifter, number))
-    output = lifter.outputs[-1]
+        output = answer_to(lifter, number)
     assert output.header == header(stamp_of(111), 'odom')
     assert output.image_frame_id == 'camera'
     assert output.depth_stamp == output.header.stamp
@@ -180,6 +194,49 @@ def test_broken_input_costs_itself_alone(lifter: LifterProcess) -> None:
         lambda: lifter.status is not None and lifter.status.level == lifter.status.OK,
         'a good report')
     check_books(lifter)
+
+
+def spoil(message: object, random: np.random.Generator) -> None:
+    """Change a field or two of a message to what no sane publisher sends."""
+    for _ in range(int(random.integers(1, 3))):
+        name = str(random.choice([
+            name for name, kind in message.get_fields_and_field_types().items()  # type: ignore
+            if kind.startswith(('uint', 'string', 'float', 'double')) and name != 'is_bigendian']))
+        value = getattr(message, name)
+        if isinstance(value, str):
+            setattr(message, name, str(random.choice(['', 'x', '32FC1', 'equidistant', 'lidar'])))
+        elif isinstance(value, float):
+            setattr(message, name, float(random.choice([np.nan, np.inf, -1.0, 0.0])))
+        elif isinstance(value, int):
+            setattr(message, name, int(random.choice([0, 1, 5, 200])))
+        elif name in ('k', 'd', 'p', 'r'):
+            value[int(random.integers(len(value)))] = float(random.choice([0.0, np.nan, -1e30]))
+        else:
+            del value[int(random.integers(len(value) + 1)):]
+
+
+def test_a_storm_of_wrong_input_is_survived(lifter: LifterProcess, long: bool) -> None:
+    random, seen = np.random.default_rng(0), render(SCENE, 0.0)
+    count = 1000 if long else 120
+    before = int(lifter.facts()['instances received'])
+    for number in range(700, 700 + count):
+        stamp = stamp_of(number)
+        lifter.pose.publish(pose_message(seen.to_world, stamp))
+        info, depth = info_message(CAMERA, stamp), depth_message(seen.depth, stamp)
+        instances = instances_message(seen, stamp, number)
+        chosen = [info, depth, instances, instances.instances[0].mask][int(random.integers(4))]
+        spoil(chosen, random)
+        lifter.depth_info.publish(info)
+        lifter.depth.publish(depth)
+        lifter.instances.publish(instances)
+        lifter.executor.spin_once(timeout_sec=0.01)
+    lifter.spin_until(
+        lambda: int(lifter.facts()['instances received']) >= before + count * 0.9, 'most of it')
+    lifter.answer(lambda number: send(lifter, 5000 + number))
+    check_books(lifter)
+    reasons = [key for key in lifter.facts() if key.startswith('instances dropped: ')]
+    assert len(reasons) > 4
+    assert 'Traceback' not in lifter.log()
 
 
 def test_without_tf2_it_says_so_and_works_in_the_optical_frame() -> None:
