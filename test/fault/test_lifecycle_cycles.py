@@ -1,7 +1,7 @@
 """
 Configure, activate, answer, deactivate, clean up, over and over: nothing is left behind.
 
-8 cycles; 1,000 with --long.
+Of each family, 6 cycles; 1,000 with --long.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from family_models import NAMES, model_of
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from segmenter_process import SegmenterProcess, image
+from toy_segmenter import command_for
 
-SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 NAME = 'cycles'
 SETTLED = 4
 MEMORY_LIMIT = 16.0
@@ -44,11 +45,13 @@ class Belongings:
             len(list(Path(f'/proc/{pid}/fd').iterdir())))
 
 
-@pytest.fixture
-def segmenter() -> Iterator[SegmenterProcess]:
+@pytest.fixture(params=NAMES)
+def segmenter(request: pytest.FixtureRequest) -> Iterator[SegmenterProcess]:
+    family = str(request.param)
     node = SegmenterProcess(
-        NAME, '-p', f'model:={SMALL}', '-p', 'torch_threads:=1',
-        '-p', f'qos_overrides./{NAME}/camera.subscription.reliability:=reliable')
+        NAME, '-p', f'model:={model_of(family)}', '-p', 'torch_threads:=1',
+        '-p', f'qos_overrides./{NAME}/camera.subscription.reliability:=reliable',
+        command=command_for(family))
     try:
         yield node
     finally:
@@ -79,7 +82,7 @@ def test_cycles(
 ) -> None:
     """As much memory, as many threads and files as after the first cycles."""
     driver, had = Driver(segmenter), []
-    for number in range(1000 if long else 8):
+    for number in range(1000 if long else 6):
         driver.cycle(1 + number)
         had.append(Belongings.of(segmenter.process.pid))
         del segmenter.outputs[:]

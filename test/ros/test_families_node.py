@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import Transition
-from segmenter_process import COMMAND, SegmenterProcess, image
+from segmenter_process import SegmenterProcess, image
 from sensor_msgs.msg import Image
+from toy_segmenter import UNIT_TESTS, command_for
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / 'unit'))
+sys.path.append(UNIT_TESTS)
 
-from family_models import NAMES, PACKAGED, model_of
-
-TOY = (sys.executable, str(Path(__file__).with_name('toy_segmenter.py')))
+from family_models import NAMES, model_of
 
 
 @pytest.fixture(params=NAMES)
@@ -26,7 +24,7 @@ def node(request: pytest.FixtureRequest) -> Iterator[SegmenterProcess]:
         name, '-p', f'model:={model_of(family)}', '-p', 'torch_threads:=1',
         '-p', 'score_threshold:=0.0',
         '-p', f'qos_overrides./{name}/camera.subscription.reliability:=reliable',
-        command=COMMAND if family in PACKAGED else TOY,
+        command=command_for(family),
     )
     try:
         yield process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -23,9 +24,11 @@ from stmask_ros.models.conversion import convert, recognise
 from stmask_ros.models.verification import verify
 from stmask_ros.tracking.results import FrameResult, TrackStatus
 from stmask_ros.tracking.segmenter import InvalidImageError, VideoSegmenter, load_segmenter
+from stmask_ros.tracking.stream import DuplicateImageError, Stream, process_together
 
 CPU = torch.device('cpu')
 LANDSCAPE, PORTRAIT = (90, 128), (128, 90)
+BROKEN = 666
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +149,57 @@ def test_a_bad_image_is_refused_and_costs_nothing(
         segmenter.step([seen(2, LANDSCAPE), image], [state, state])
     (result,), _ = segmenter.step([seen(2, LANDSCAPE)], [state])
     assert_same(result, expected)
+
+
+def test_a_step_that_fails_costs_its_image_alone(
+    segmenter: VideoSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two cameras in one step, the other is answered, and both go on."""
+    epochs = itertools.count(1).__next__
+    streams = [Stream(segmenter, epochs) for _ in range(2)]
+    step = segmenter.stepper.step
+
+    def faulty(frames, tracker):
+        if any(frame.stamp == BROKEN for frame in frames):
+            raise RuntimeError('an injected failure')
+        return step(frames, tracker)
+
+    monkeypatch.setattr(segmenter.stepper, 'step', faulty)
+    sequences = []
+    for stamps in ((1, 2), (BROKEN, 3), (4, 5)):
+        inputs = [s.admit(seen(t, LANDSCAPE), t, 0.0)
+                  for s, t in zip(streams, stamps, strict=True)]
+        outcomes = process_together(segmenter, inputs, segmenter.tracker)
+        sequences.append([
+            0 if isinstance(outcome, Exception) else outcome.result.sequence
+            for outcome in outcomes
+        ])
+    assert sequences == [[1, 1], [0, 2], [2, 3]]
+
+
+def test_time_and_size_decide_where_an_epoch_begins(segmenter: VideoSegmenter) -> None:
+    """A repeated stamp is refused; time going back, a pause and another size begin anew."""
+    stream = Stream(segmenter, itertools.count(1).__next__)
+    events = [
+        (10, LANDSCAPE, (1, 1)), (11, LANDSCAPE, (1, 2)), (11, LANDSCAPE, None),
+        (12, LANDSCAPE, (1, 3)), (5, LANDSCAPE, (2, 1)), (6, PORTRAIT, (3, 1)),
+        (7, PORTRAIT, (3, 2)), (60, PORTRAIT, (4, 1)),
+    ]
+    for second, size, expected in events:
+        def process(second: int = second, size: tuple[int, int] = size) -> FrameResult:
+            return stream.process(
+                seen(second, size), second * 10**9, tracker=segmenter.tracker, max_gap=10.0
+            ).result
+
+        if expected is None:
+            with pytest.raises(DuplicateImageError):
+                process()
+            continue
+        result = process()
+        assert (result.epoch, result.sequence) == expected
+        if result.sequence == 1:
+            np.testing.assert_array_equal(result.track_ids[:1], [1][:len(result)])
+            assert (result.ages == 1).all()
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 300), (300, 2), (33, 65)])
