@@ -1,7 +1,7 @@
 """
 Configure, activate, answer, deactivate, clean up, over and over: nothing is left behind.
 
-Of each family, 6 cycles; 1,000 with --long.
+Of each family, 4 cycles; 1,000 with --long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from segmenter_process import SegmenterProcess, image
 from toy_segmenter import command_for
 
 NAME = 'cycles'
-SETTLED = 4
+SETTLED = 2
 MEMORY_LIMIT = 16.0
 
 CYCLE = (
@@ -82,7 +82,7 @@ def test_cycles(
 ) -> None:
     """As much memory, as many threads and files as after the first cycles."""
     driver, had = Driver(segmenter), []
-    for number in range(1000 if long else 6):
+    for number in range(1000 if long else 4):
         driver.cycle(1 + number)
         had.append(Belongings.of(segmenter.process.pid))
         del segmenter.outputs[:]
