@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Takes the samples of a deformable convolution in one pass: the same as the PyTorch operators in
 // layers/deformable.py. Plain C interface; layers/sampling.py loads it.
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from stmask_ros.commands import evaluation as evaluation
+from stmask_ros.commands import export as export
 from stmask_ros.commands import training as training
 from stmask_ros.commands import weights as weights
 from stmask_ros.commands.common_options import add_overwrite
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     _register_demo(commands)
     evaluation.register(commands)
     weights.register(commands)
+    export.register(commands)
     training.register(commands)
     return parser
 

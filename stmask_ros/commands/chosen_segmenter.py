@@ -37,7 +37,7 @@ def load_chosen_segmenter(options: argparse.Namespace, device_index: int = 0) ->
     if device in ('auto', 'cuda') and torch.cuda.device_count() > 1:
         device = f'cuda:{device_index % torch.cuda.device_count()}'
     segmenter = load_segmenter(
-        options.model, device, tracker_settings(options), options.precision
+        options.model, device, tracker_settings(options), options.precision, options.engine
     )
     if segmenter.freshly_initialised:
         _LOGGER.warning(

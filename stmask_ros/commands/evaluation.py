@@ -198,8 +198,13 @@ def _add_segmenter_arguments(
     group.add_argument('--model', default='stmask_lite', help='name or path of a model')
     group.add_argument('--device', default='auto', help='cpu, cuda or auto (default)')
     group.add_argument(
-        '--precision', choices=('float32', 'float16', 'bfloat16'), default='float32',
-        help="of the network's weights and feature maps on CUDA (default: float32)",
+        '--precision', choices=('auto', 'float32', 'float16', 'bfloat16'), default='auto',
+        help="of the network's weights and feature maps (default: auto, the fastest that the "
+             'device has and the model is known to keep identities in)',
+    )
+    group.add_argument(
+        '--engine', choices=('torch', 'onnxruntime', 'openvino', 'tensorrt'), default='torch',
+        help='what computes the network of a frame (default: torch)',
     )
     group.add_argument(
         '--torch-threads', type=int, default=1, metavar='N',

@@ -67,7 +67,8 @@ def segmenter_fingerprint(segmenter: VideoSegmenter) -> Fingerprint:
     threads = {'torch_threads': torch.get_num_threads()} if device == 'cpu' else {}
     return {
         'model': model_fingerprint(segmenter.model_description, segmenter.model_sha256),
-        'device': device, 'precision': segmenter.precision, **threads,
+        'device': device, 'precision': segmenter.precision,
+        'engine': segmenter.engine, **threads,
         'tracker': asdict(tracker),
         'versions': versions(),
     }

@@ -10,7 +10,7 @@ without looking inside, except for what the protocols here name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -19,9 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from stmask_ros.families.frames import AnnotatedFrame, Geometry, Image, ScaledImage, Size
+from stmask_ros.layers.program import Program
 from stmask_ros.masks import BoolArray, Float32Array, Int64Array, RegionMask
 
 Precision = Literal['float32', 'float16', 'bfloat16']
+
+# Makes a program of a module from one tensor like the example to a tuple of them: 'part' names it
+# among those of one network, the precision is that of its arithmetic.
+Compile: TypeAlias = Callable[[str, nn.Module, Tensor, Precision], Program]
 
 Configuration = TypeVar('Configuration')
 Network = TypeVar('Network', bound=nn.Module)
@@ -439,6 +444,18 @@ class Family(Protocol[Configuration, Network, Tracker, Memory]):
     @property
     def training(self) -> Training[Configuration, Network, Any, Any]:
         """How it learns."""
+        ...
+
+
+@runtime_checkable
+class RunsOnEngines(Protocol):
+    """A family whose networks other programs than PyTorch can run."""
+
+    def stepper_on_engine(
+        self, network: Any, device: torch.device, precision: Precision, in_batches: bool,
+        compiled: Compile,
+    ) -> AnyStepper:
+        """Return what Family.stepper() does, with the frame's network as compiled programs."""
         ...
 
 

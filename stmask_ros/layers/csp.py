@@ -57,14 +57,25 @@ class CspBackbone(nn.Module):
             CspStage(256, 256, 2, 3),
         ))
 
+    def first(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] -> the first stage, stride 4; see stmask_ros/layers/backbone.py."""
+        out: Tensor = self.layers[0](self.pool(self.stem(x)))
+        return out
+
+    def first_layers(self) -> list[nn.Module]:
+        """Return what first() runs."""
+        return [self.stem, self.layers[0]]
+
+    def following(self, first: Tensor) -> tuple[Tensor, ...]:
+        """Return all stages, strides 4 to 32, of the first one."""
+        stages = [first]
+        for layer in self.layers[1:]:
+            stages.append(layer(stages[-1]))
+        return tuple(stages)
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] -> stages of strides 4 to 32."""
-        x = self.pool(self.stem(x))
-        stages = []
-        for layer in self.layers:
-            x = layer(x)
-            stages.append(x)
-        return tuple(stages)
+        return self.following(self.first(x))
 
 
 class PathAggregation(nn.Module):

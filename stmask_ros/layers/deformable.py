@@ -89,9 +89,40 @@ def by_level(cells: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
     ]
 
 
+def deformable_convolution_by_grid(
+    x: Tensor, weight: Tensor, offset: Tensor, modulation: Tensor, bias: Tensor,
+    stride_y: int, stride_x: int, padding_y: int, padding_x: int, dilation_y: int, dilation_x: int,
+    groups: int, offset_groups: int, modulated: bool,
+) -> Tensor:
+    """
+    Convolve as torchvision's operator does, whose arguments these are, by grid samples.
+
+    For engines that have no deformable convolution. One group, no dilation.
+    """
+    assert (dilation_y, dilation_x, groups, offset_groups) == (1, 1, 1, 1)
+    batch, _, height, width = x.shape
+    out, channels, kernel_y, kernel_x = weight.shape
+    rows, columns = offset.shape[2:]
+    tap = torch.arange(kernel_y * kernel_x, device=x.device)
+    row = torch.arange(rows, device=x.device)[:, None] * stride_y - padding_y
+    column = torch.arange(columns, device=x.device) * stride_x - padding_x
+    displacement = offset.view(batch, -1, 2, rows, columns)
+    y = displacement[:, :, 0] + (row + (tap // kernel_x)[:, None, None])
+    x_position = displacement[:, :, 1] + (column + (tap % kernel_x)[:, None, None])
+    # In fractions from -1 to 1, of the edges of the outermost cells.
+    grid = torch.stack(((2 * x_position + 1) / width - 1, (2 * y + 1) / height - 1), -1)
+    samples = F.grid_sample(x, grid.flatten(1, 2), align_corners=False)
+    samples = samples.view(batch, channels, -1, rows, columns)
+    if modulated:
+        samples = samples * modulation.unsqueeze(1)
+    kernel = weight.view(out, -1, 1, 1)
+    return F.conv2d(samples.flatten(1, 2), kernel, bias)
+
+
 def _has_a_kernel(x: Tensor) -> bool:
-    # torchvision computes positions in the precision of x: too coarse in a half.
-    return x.is_cuda and x.dtype == torch.float32
+    # torchvision computes positions in the precision of x: too coarse in a half. Engines read its
+    # operator out of an exported program.
+    return torch.compiler.is_exporting() or (x.is_cuda and x.dtype == torch.float32)
 
 
 @lru_cache(maxsize=64)

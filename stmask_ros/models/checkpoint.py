@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class ModelDescription:
     file, relative to the YAML, or None for fresh ones. source: where the weights came from.
     sha256: of the file.
     family: of networks, see families/all.py. tracker: options of the family's tracker that differ.
+    measured_precisions: by engine, those beside float32 in which the identities of these weights
+    were measured to be as good; precision 'auto' may choose them.
     """
 
     name: str
@@ -48,6 +50,15 @@ class ModelDescription:
     sha256: str = ''
     family: str = 'stmask'
     tracker: Mapping[str, Any] = field(default_factory=dict)
+    measured_precisions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for measured precisions that are not by engine."""
+        if not isinstance(self.measured_precisions, Mapping):
+            raise TypeError(
+                'measured_precisions: expected lists by engine, such as {torch: [bfloat16]}, got '
+                f'{self.measured_precisions!r}'
+            )
 
     def config(self) -> Any:
         """Return the network's configuration; ModelError if it does not exist."""

@@ -21,8 +21,9 @@ class NodeSituation:
 
     name: of the node, resolved. state: of the lifecycle ('active', ...).
     failure: why it could not be configured or activated, or empty.
-    model, sha256, device: empty until configured. notices: standing warnings, such as weights
-    that are not trained. trace: the trace file; empty if none is written.
+    model, sha256, device, precision, engine: empty until configured.
+    notices: standing warnings, such as weights that are not trained.
+    trace: the trace file; empty if none is written.
     """
 
     name: str
@@ -31,6 +32,8 @@ class NodeSituation:
     model: str
     sha256: str
     device: str
+    precision: str
+    engine: str
     notices: Sequence[str]
     trace: str
 
@@ -155,6 +158,8 @@ def _node_facts(node: NodeSituation) -> list[tuple[str, str]]:
         ('model', node.model),
         ('model sha256', node.sha256),
         ('device', node.device),
+        ('precision', node.precision),
+        ('engine', node.engine),
         ('trace', node.trace or 'off'),
     ]
 

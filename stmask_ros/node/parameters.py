@@ -25,11 +25,18 @@ class Parameters:
         "Where the network runs: 'cpu', 'cuda', 'cuda:1', or 'auto' (CUDA if there is one).",
         read_only=True,
     )
-    precision: Literal['float32', 'float16', 'bfloat16'] = parameter(
-        'float32',
-        "Of the network's weights and feature maps; a CPU has float32 only.",
+    precision: Literal['auto', 'float32', 'float16', 'bfloat16'] = parameter(
+        'auto',
+        "Of the network's weights and feature maps; 'auto' is the fastest that the device has and "
+        'the model is known to keep identities in.',
         read_only=True,
-        choices=('float32', 'float16', 'bfloat16'),
+        choices=('auto', 'float32', 'float16', 'bfloat16'),
+    )
+    engine: Literal['torch', 'onnxruntime', 'openvino', 'tensorrt'] = parameter(
+        'torch',
+        'What computes the network of a frame; all but torch have to be installed.',
+        read_only=True,
+        choices=('torch', 'onnxruntime', 'openvino', 'tensorrt'),
     )
     torch_threads: int = parameter(
         0,

@@ -120,7 +120,8 @@ class SegmenterNode(LifecycleNode):
             torch.set_num_threads(settings.torch_threads)
         try:
             segmenter = load_segmenter(
-                settings.model, settings.device, settings.tracker(), settings.precision
+                settings.model, settings.device, settings.tracker(), settings.precision,
+                settings.engine, self.get_logger().info,
             )
             self._advertise(segmenter)
         except Exception as error:
@@ -129,7 +130,10 @@ class SegmenterNode(LifecycleNode):
         self._failure = ''
         self._segmenter = segmenter
         hint = _SLOWLY if settings.device == 'auto' and segmenter.device.type == 'cpu' else ''
-        self.get_logger().info(f'model {segmenter.model_name} on {segmenter.device}{hint}')
+        self.get_logger().info(
+            f'model {segmenter.model_name} on {segmenter.device}{hint}; '
+            f'{segmenter.precision} by {segmenter.engine}'
+        )
         for notice in self._notices():
             self.get_logger().warning(notice)
         return super().on_configure(state)
@@ -266,6 +270,8 @@ class SegmenterNode(LifecycleNode):
             model=segmenter.model_name if segmenter else '',
             sha256=segmenter.model_sha256 if segmenter else '',
             device=str(segmenter.device) if segmenter else '',
+            precision=segmenter.precision if segmenter else '',
+            engine=segmenter.engine if segmenter else '',
             notices=self._notices(),
             trace=self._tracer.path,
         )

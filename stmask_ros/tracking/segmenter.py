@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from stmask_ros.engines.toolkit import Engine
 from stmask_ros.families.errors import InvalidImageError, ModelError
 from stmask_ros.families.family import (
     AnyStepper,
@@ -27,35 +29,45 @@ from stmask_ros.families.state import StreamState
 from stmask_ros.layers.captured import float32_convolutions
 from stmask_ros.masks import Float32Array, Int64Array, RegionMask
 from stmask_ros.models.checkpoint import Model, load_model
+from stmask_ros.tracking.placement import (
+    Placement,
+    WantedPrecision,
+    chosen_precision,
+    device_named,
+)
 from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
 
 __all__ = ['InvalidImageError', 'ModelError', 'Precision', 'VideoSegmenter', 'load_segmenter']
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def load_segmenter(
     model: str | Path, device: str = 'cpu',
-    tracker: TrackerOptions | TrackerSettings | None = None, precision: Precision = 'float32',
+    tracker: TrackerOptions | TrackerSettings | None = None,
+    precision: WantedPrecision = 'float32', engine: Engine = 'torch',
+    tell: Callable[[str], object] = _LOGGER.info,
 ) -> VideoSegmenter:
     """
     Load a model by name or path and return a segmenter on a device.
 
     device: 'cpu', 'cuda', 'cuda:1', ..., or 'auto' for CUDA where there is one. tracker: options
-    of the model's family, or what users set of those of any. precision: see VideoSegmenter; a CPU
-    has float32 only. Raises ModelError if the model cannot be loaded or the device, with this
-    precision, is not there, ValueError for a setting out of range.
+    of the model's family, or what users set of those of any. precision: see VideoSegmenter;
+    'auto' takes the fastest in which the model is known to keep identities. engine: see
+    VideoSegmenter; what it needs of the model is exported if it is not there yet, which takes a
+    minute and of which `tell` is told. Raises ModelError if the model cannot be loaded or the
+    device, with this precision and engine, is not there, ValueError for a setting out of range.
     """
-    where = _device(device)
-    if where.type == 'cpu' and precision != 'float32':
-        raise ModelError(
-            f'precision {precision!r} was asked for and the device is a CPU, where it would only '
-            "be slower: use 'float32'"
-        )
+    where = device_named(device)
     loaded = load_model(model)
+    chosen = chosen_precision(precision, where, engine, loaded)
     if tracker is None or isinstance(tracker, TrackerSettings):
         options: TrackerOptions = loaded.tracker(tracker)
     else:
         options = tracker
-    return VideoSegmenter(loaded, where, options, precision=precision)
+    return VideoSegmenter(
+        loaded, where, options, precision=chosen, engine=engine, tell=tell
+    )
 
 
 # Of all segmenters of the process.
@@ -73,6 +85,7 @@ class VideoSegmenter:
     def __init__(
         self, model: Model, device: torch.device, tracker: TrackerOptions,
         in_batches: bool | None = None, precision: Precision = 'float32',
+        engine: Engine = 'torch', tell: Callable[[str], object] = _LOGGER.info,
     ) -> None:
         """
         Prepare the model's network for inference on the device.
@@ -83,14 +96,15 @@ class VideoSegmenter:
         nothing, and the sums of a frame would depend on the others, if by little.
         precision: of the network's weights and feature maps; boxes, scores, masks and all that
         follows are float32.
+        engine: the program that computes the network of a frame; all that follows is PyTorch's.
         """
         self._in_batches = device.type != 'cpu' if in_batches is None else in_batches
-        self.stepper: AnyStepper = model.family.stepper(
-            model.network, device, precision, self._in_batches
-        )
+        placement = Placement(device, precision, engine, tell)
+        self.stepper: AnyStepper = placement.stepper(model, self._in_batches)
         self.device = device
         self._turn = _GPU_TURN if device.type == 'cuda' else threading.Lock()
         self.precision = precision
+        self.engine = placement.engine_name
         self.tracker = tracker
         self.class_names = model.description.classes
         self.model_name = f'{model.description.name}@{model.digest[:12]}'
@@ -258,20 +272,3 @@ def _clipped(tracks: ShownTracks, size: Size) -> Float32Array:
     ordered = np.sort(tracks.boxes.reshape(-1, 2, 2), axis=1)
     clipped = np.clip(np.nan_to_num(ordered), 0, (width, height))
     return np.asarray(clipped.reshape(-1, 4), dtype=np.float32)
-
-
-def _device(name: str) -> torch.device:
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"device {name!r} is unknown: use 'cpu', 'cuda' or 'auto'") from error
-    if device.type not in ('cpu', 'cuda'):
-        raise ModelError(f"device {name!r} cannot run the networks: use 'cpu', 'cuda' or 'auto'")
-    if device.type == 'cuda' and not torch.cuda.is_available():
-        raise ModelError(
-            f"device {name!r} was asked for and this PyTorch ({torch.__version__}) finds no CUDA; "
-            "install a driver and a CUDA build of PyTorch, or set the device to 'cpu'"
-        )
-    return device

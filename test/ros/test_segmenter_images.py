@@ -401,6 +401,8 @@ def test_the_diagnostics_tell_the_truth(segmenter: SegmenterProcess) -> None:
     assert segmenter.status.level == segmenter.status.WARN
     assert facts['state'] == 'active'
     assert facts['device'] == 'cpu'
+    assert facts['precision'] in ('float32', 'bfloat16')
+    assert facts['engine'].startswith('torch ')
     assert facts['model'] == answer.model
     assert facts['epoch'] == str(answer.epoch)
     assert facts['live tracks'] == str(len(answer.instances))

@@ -121,7 +121,7 @@ def test_masks_scaled_as_a_whole_are_those_scaled_in_their_regions() -> None:
 
 
 def test_half_precision_is_refused_on_a_cpu() -> None:
-    with pytest.raises(ModelError, match=r"'float16'.*use 'float32'"):
+    with pytest.raises(ModelError, match=r"'float16'.*use 'auto' or 'float32'"):
         load_segmenter('stmask_lite', 'cpu', precision='float16')
 
 

@@ -14,6 +14,7 @@ from stmask_ros.layers.deformable import (
     CELLS_AT_A_TIME,
     by_cell,
     deformable_convolution,
+    deformable_convolution_by_grid,
     deformable_convolution_of_levels,
     taps_of,
 )
@@ -100,6 +101,20 @@ def test_compiled_samples_are_those_of_python(
         # Of bfloat16 the sums are rounded once, to 8 bits.
         tolerance = 1e-5 if dtype == torch.float32 else 2**-8
         torch.testing.assert_close(ours.float(), plain, rtol=tolerance, atol=1e-5)
+
+
+@pytest.mark.parametrize('modulated', [False, True])
+def test_grid_samples_are_those_of_torchvision(modulated: bool) -> None:
+    x, weight = normal(1, BATCH, CHANNELS, 9, 14), normal(2, OUT, CHANNELS, 3, 5)
+    bias = normal(3, OUT)
+    offset, factor = 3 * normal(4, BATCH, 30, 5, 7), normal(5, BATCH, 15, 5, 7)
+    ours = deformable_convolution_by_grid(
+        x, weight, offset, factor, bias, 2, 2, 1, 2, 1, 1, 1, 1, modulated
+    )
+    plain = deform_conv2d(
+        x, offset, weight, bias, 2, (1, 2), mask=factor if modulated else None
+    )
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
 
 
 def test_compiled_samples_are_taken_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:

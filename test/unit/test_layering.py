@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob('*.py'))
 # From the ground up: a room may import the rooms before it, and itself.
 FLOORS = (
     'installation', 'resources', 'memory', 'names', 'fingerprint', 'output_files', 'masks',
-    'layers', 'images', 'bags', 'families', 'models', 'tracking', 'lifting',
+    'layers', 'images', 'bags', 'families', 'models', 'engines', 'tracking', 'lifting',
     'views', 'sources', 'evaluation', 'training',
     'ros', 'camera', 'node', 'lifter', 'commands', 'cli',
 )

@@ -62,5 +62,5 @@ def test_commands_that_do_as_the_node_does_have_its_defaults(arguments):
     options, node = vars(build_parser().parse_args(arguments)), dataclasses.asdict(Parameters())
     shared = {'model', 'device', 'birth_threshold'}
     if 'annotate' in arguments:
-        shared |= {'precision', 'score_threshold', 'max_missed', 'retirement', 'max_gap'}
+        shared |= {'precision', 'engine', 'score_threshold', 'max_missed', 'retirement', 'max_gap'}
     assert {name: options[name] for name in shared} == {name: node[name] for name in shared}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stmask_ros.families.family import (
+    Compile,
     OfficialCheckpoint,
     Precision,
     Recognised,
@@ -18,6 +19,7 @@ from stmask_ros.families.family import (
 from stmask_ros.families.stmask import network as networks
 from stmask_ros.families.stmask import recognition, two_frames
 from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.engine import with_engine
 from stmask_ros.families.stmask.inference import prepared_for_inference
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.official import OFFICIAL, PAGE
@@ -77,6 +79,15 @@ class STMaskFamily:
         """Return a prepared copy of the network, ready to step."""
         prepared = prepared_for_inference(network, device, getattr(torch, precision))
         return STMaskStepper(prepared, device, in_batches)
+
+    def stepper_on_engine(
+        self, network: STMask, device: torch.device, precision: Precision, in_batches: bool,
+        compiled: Compile,
+    ) -> STMaskStepper:
+        """Return a prepared copy of the network, whose frames an engine computes."""
+        prepared = prepared_for_inference(network, device, getattr(torch, precision))
+        running = with_engine(prepared, network, compiled, precision)
+        return STMaskStepper(running, device, in_batches)
 
 
 STMASK = STMaskFamily()

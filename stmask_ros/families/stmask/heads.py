@@ -179,7 +179,7 @@ class PredictionHead(nn.Module):
         values = table.values.new_empty(len(anchors), plain[0].out_channels)
         for layer, rows in zip(plain, chosen, strict=True):
             values[rows] = convolve(table, at[rows], cells, layer)
-        return values
+        return values.float()
 
 
 def _apply(layers: nn.ModuleList, towers: Sequence[Tensor], box_deltas: Tensor) -> Tensor:

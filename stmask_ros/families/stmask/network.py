@@ -29,7 +29,8 @@ class Predictions(NamedTuple):
     The network's view of a batch of single frames; intermediate maps are kept for who looks.
 
     stages: of the backbone: C2 to C5 (ResNet), D1 to D5 (DarkNet), strides 4 to 32 (lite, csp).
-    pyramid: P3 to P7 (csp: P5). head: dense predictions, see HeadOutput.
+    pyramid: P3 to P7 (csp: P5). Both are empty where an engine runs the network.
+    head: dense predictions, see HeadOutput.
     priors: [A, 4], see boxes.priors. boxes: [B, A, 4], decoded, fractions of the padded input,
     may reach outside.
     prototypes: [B, H / 4, W / 4, prototypes], none negative.
@@ -84,25 +85,43 @@ class STMask(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return next(self.parameters()).dtype
+        """Of the weights, but for the first stage of the backbone where it is finer."""
+        return next(self.prediction_layers.parameters()).dtype
 
     def forward(self, images: Tensor) -> Predictions:
         """images: float [B, 3, H, W], normalised RGB, H and W multiples of 32."""
-        stages = self.backbone(images.to(self.dtype))
+        return self.after_first(self.first(images))
+
+    def first(self, images: Tensor) -> Tensor:
+        """Return the map of the backbone's first stage."""
+        (weight, *_) = self.backbone.first_layers()[0].parameters()
+        return self.backbone.first(images.to(weight.dtype))
+
+    def after_first(self, first: Tensor) -> Predictions:
+        """Return the predictions that the map of the backbone's first stage leads to."""
+        stages = self.backbone.following(first.to(self.dtype))
         pyramid = self.fpn(stages[-3:])
         head: HeadOutput = self.head(pyramid)
-        anchors = priors(head.level_sizes, self.config.anchor_shapes, images.device)
-        level = self.config.correlation_level
-        maps = {'pyramid': pyramid[level], 'upfeature': head.upfeatures[level]}
+        prototypes = self._prototypes(stages, pyramid).float()
+        level = pyramid[self.config.correlation_level]
+        return self.predictions(stages, pyramid, head, prototypes, level)
+
+    def predictions(
+        self, stages: tuple[Tensor, ...], pyramid: list[Tensor], head: HeadOutput,
+        prototypes: Tensor, level: Tensor,
+    ) -> Predictions:
+        """Return all of a frame. level: of the pyramid, that temporal fusion looks at."""
+        config = self.config
+        anchors = priors(head.level_sizes, config.anchor_shapes, prototypes.device)
+        maps = {'pyramid': level, 'upfeature': head.upfeatures[config.correlation_level]}
         return Predictions(
             stages,
             pyramid,
             head,
             anchors,
             self.head.boxes(head, anchors),
-            self._prototypes(stages, pyramid).float(),
-            TemporalFeatures(maps[self.config.correlated], maps[self.config.concatenated]),
+            prototypes,
+            TemporalFeatures(maps[config.correlated], maps[config.concatenated]),
         )
 
     def _prototypes(self, stages: Sequence[Tensor], pyramid: Sequence[Tensor]) -> Tensor:

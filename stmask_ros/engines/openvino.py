@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO: the network as its intermediate representation, on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import openvino
+import torch
+from torch import Tensor, nn
+
+from stmask_ros.engines.programs import exported
+from stmask_ros.families.errors import ModelError
+from stmask_ros.families.family import Precision
+from stmask_ros.layers.processor import multiplies_bfloat16
+from stmask_ros.layers.program import Program
+
+_HINTS = {'float32': 'f32', 'bfloat16': 'bf16'}
+
+
+class OpenVINO:
+    """The engine of Intel, which runs on other processors as well."""
+
+    suffix = '.xml'
+
+    @property
+    def precisions(self) -> Sequence[Precision]:
+        """Bfloat16 where the processor has it."""
+        return ('bfloat16', 'float32') if multiplies_bfloat16() else ('float32',)
+
+    def export(self, module: nn.Module, example: Tensor, path: Path) -> None:
+        """Write the .xml and a .bin beside it, with weights in float32."""
+        model = openvino.convert_model(exported(module, example))
+        openvino.save_model(model, path, compress_to_fp16=False)
+
+    def load(self, path: Path, device: torch.device, precision: Precision) -> Program:
+        """Compile for the CPU."""
+        if device.type != 'cpu':
+            raise ModelError(f"engine 'openvino' runs on the device 'cpu' only, got {device}")
+        compiled = openvino.Core().compile_model(path, 'CPU', {
+            'INFERENCE_PRECISION_HINT': _HINTS[precision],
+            'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+            'NUM_STREAMS': 1,
+            'PERFORMANCE_HINT': 'LATENCY',
+        })
+        request = compiled.create_infer_request()
+
+        def run(images: Tensor) -> list[Tensor]:
+            outputs = request.infer([images.contiguous().numpy()], share_inputs=True)
+            return [torch.from_numpy(outputs[i]) for i in range(len(outputs))]
+
+        return run
