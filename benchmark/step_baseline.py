@@ -82,7 +82,7 @@ def plain_segmenter(
         network.eval().requires_grad_(False).to(device)
         segmenter.stepper = STMaskStepper(network, device, in_batches=False)
         return segmenter
-    family = importlib.import_module(f'stmask_ros.families.{model.family.name}.family')
+    family = importlib.import_module(type(model.family).__module__)
     with patch.object(family, 'prepared_for_inference', _unprepared):
         segmenter.stepper = model.family.stepper(model.network, device, 'float32', False)
     return segmenter

@@ -20,8 +20,6 @@ from stmask_ros.families.sipmask.tracks import TrackTable
 from stmask_ros.layers.deformable import by_level
 from stmask_ros.layers.rows import pick
 
-# Of the term of motion in the matching scores.
-MOTION_WEIGHT = 3.0
 REDUCED = 64
 HIDDEN = 128
 NORM_GROUPS = 32

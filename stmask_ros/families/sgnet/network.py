@@ -16,7 +16,6 @@ from stmask_ros.families.sgnet.granularity import (
     levels_of_cells,
 )
 from stmask_ros.families.sgnet.motion import (
-    MOTION_WEIGHT,
     MotionHead,
     former_centers,
     motion_scores,
@@ -192,7 +191,7 @@ class SGNet(nn.Module):
         tracks: TrackTable, scales: Tensor,
     ) -> tuple[Tensor | None, Tensor]:
         """
-        Return what motion adds to the matching scores [..., D, T], and what to remember.
+        Return how well motion joins detections and tracks [..., D, T], and what to remember.
 
         former: features of the frame before [B, ...]; of another size, before the first frame.
         """
@@ -203,7 +202,7 @@ class SGNet(nn.Module):
             former = torch.zeros_like(current)
         displacement = self.motion_head(former, current)[frame]
         centers = former_centers(displacement, detections.boxes, scales)
-        return MOTION_WEIGHT * motion_scores(centers, tracks), current
+        return motion_scores(centers, tracks), current
 
 
 def padded_choice(each: Sequence[Tensor], places: Tensor) -> Tensor:

@@ -30,20 +30,19 @@ class Followed(NamedTuple):
 
 def follow(
     remembered: TrackTable, detections: Survivors, embeddings: Tensor, next_id: int | Tensor,
-    stamp: int | Tensor, rules: SipMaskTracker, bonus: Tensor | None = None,
-    appearance: bool = True,
+    stamp: int | Tensor, rules: SipMaskTracker, moved: Tensor | None = None,
 ) -> Followed:
     """
     Return the tracks after a frame, or after one of each stream of a batch.
 
-    embeddings: [..., D, size]. next_id, stamp: int64 [B, 1] for a batch. bonus: added to the
-    matching scores [..., D, N]; appearance: see matching_scores().
+    embeddings: [..., D, size]. next_id, stamp: int64 [B, 1] for a batch. moved: how well motion
+    joins detections and tracks [..., D, N], at most 1.
     """
     tracks = remembered.aged()
     seen = Seen(detections.boxes, embeddings, detections.classes)
-    totals = matching_scores(seen, detections.scores, tracks.seen, appearance)
-    if bonus is not None:
-        totals = totals + F.pad(bonus, (1, 0))
+    totals = matching_scores(seen, detections.scores, tracks.seen, rules.appearance)
+    if moved is not None:
+        totals = totals + rules.motion_weight * F.pad(moved, (1, 0))
     matches = match(totals, detections.valid)
     new = matches.new & (detections.scores >= rules.birth_threshold)
     if rules.retirement != 'never':

@@ -53,7 +53,7 @@ class MaskNetwork(Protocol):
         tracks: TrackTable, scales: Tensor,
     ) -> tuple[Tensor | None, Tensor]:
         """
-        Return what motion adds to the matching scores [..., D, T], and what it is to remember.
+        Return how well motion joins detections and tracks [..., D, T], and what to remember.
 
         former: what it remembered of the frame before, [B, ...].
         """
@@ -115,10 +115,9 @@ def compute(network: MaskNetwork, inputs: StepInput, rules: SipMaskTracker) -> S
     embeddings = network.embeddings_at(
         now, frame, embedding_cells(found.boxes, scales, map_size)
     )
-    bonus, former = network.motion(now, frame, inputs.former, found, inputs.tracks, scales)
+    moved, former = network.motion(now, frame, inputs.former, found, inputs.tracks, scales)
     followed = follow(
-        inputs.tracks, found, embeddings, inputs.next_id, inputs.stamp, rules, bonus,
-        rules.appearance,
+        inputs.tracks, found, embeddings, inputs.next_id, inputs.stamp, rules, moved
     )
     forgotten = followed.tracks.forgotten(rules)
     remembered = followed.tracks.only(followed.tracks.valid & ~forgotten)

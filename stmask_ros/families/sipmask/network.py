@@ -156,7 +156,7 @@ class SipMask(nn.Module):
         self, predictions: Predictions, frame: int | slice, former: Tensor, detections: Survivors,
         tracks: TrackTable, scales: Tensor,
     ) -> tuple[Tensor | None, Tensor]:
-        """Return nothing to add to the matching scores, and nothing to remember: see SG-Net."""
+        """Return no scores of motion, and nothing to remember: see SG-Net."""
         return None, former
 
 

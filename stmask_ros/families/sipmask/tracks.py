@@ -30,6 +30,7 @@ class SipMaskTracker:
         in them.
     confirm_hits: detections that make a track CONFIRMED.
     appearance: whether detections and tracks are compared by their embeddings.
+    motion_weight: of the motion head in the matching scores, where SG-Net has one.
     shown_class: 'vote' shows the class that a track was seen with most often; 'detected' that of
         the frame, as published.
     retirement: 'missed' forgets a track once it was missed more than max_missed times; 'never'
@@ -46,6 +47,7 @@ class SipMaskTracker:
     max_missed: int = 30
     confirm_hits: int = 3
     appearance: bool = True
+    motion_weight: float = 3.0
     shown_class: Literal['vote', 'detected'] = 'vote'
     retirement: Literal['missed', 'never'] = 'missed'
     capacity: int = 64
@@ -57,7 +59,7 @@ class SipMaskTracker:
                 raise ValueError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
         for name, lowest in (
             ('candidates', 1), ('max_detections', 1), ('max_missed', 0), ('confirm_hits', 1),
-            ('capacity', 1),
+            ('capacity', 1), ('motion_weight', 0),
         ):
             if getattr(self, name) < lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
