@@ -23,8 +23,13 @@ from stmask_ros.output_files import OutputError, whole_file
 from stmask_ros.resources import share_directory
 
 _NAMED = 3
-# What PyTorch's parallel modules put in front of names.
-_PARALLEL = 'module.'
+# What parallel, compiled and wrapped modules put in front of names.
+_PREFIXES = ('module.', '_orig_mod.', 'model.', 'net.', 'network.')
+# Where trainings keep the weights beside what else they save; the first that there is counts.
+_WRAPPERS = (
+    'state_dict', 'model_state_dict', 'model', 'net', 'network', 'weights', 'module', 'params',
+)
+_DEEPEST = 5
 
 
 @dataclass(frozen=True)
@@ -170,9 +175,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     Return the tensors of a .safetensors or .pth file under the names that it gives them.
 
-    A .pth is read without running any code in it. It may hold the tensors themselves, or a
-    dictionary in which they are the state_dict or model. A `module.` in front of every name is
-    taken away. Raises ModelError for a missing, damaged or foreign file.
+    A .pth is read without running any code in it. It may hold the tensors themselves, or
+    dictionaries around them, such as state_dict or model. What wrappers put in front of every
+    name, such as `module.`, is taken away. Raises ModelError for a missing, damaged or foreign
+    file.
     """
     try:
         if path.suffix == '.safetensors':
@@ -188,13 +194,38 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f'{path} is not a checkpoint of plain tensors ({type(error).__name__}); '
             'nothing in it was run'
         ) from error
-    tensors = _innermost(tensors)
-    if not isinstance(tensors, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
-    ):
-        raise ModelError(f'{path} holds something else than named tensors')
-    if all(key.startswith(_PARALLEL) for key in tensors):
-        return {key.removeprefix(_PARALLEL): value for key, value in tensors.items()}
+    return _without_prefix(_named_tensors(tensors, path))
+
+
+def _named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a checkpoint, however deep; ModelError if it is not clear which."""
+    for _ in range(_DEEPEST):
+        if not isinstance(content, dict):
+            break
+        tensors = {
+            key: value for key, value in content.items()
+            if isinstance(key, str) and isinstance(value, Tensor)
+        }
+        inner = {str(key): value for key, value in content.items() if isinstance(value, dict)}
+        if len(tensors) == len(content) or (tensors and not inner):
+            return tensors  # numbers beside them, such as the epoch, are no matter
+        chosen = [inner[name] for name in _WRAPPERS if inner.get(name)]
+        if not chosen and len(inner) != 1:
+            break
+        content = chosen[0] if chosen else next(iter(inner.values()))
+    found = f'a dictionary of {_few(list(content))}' if isinstance(content, dict) else (
+        f'a {type(content).__name__}')
+    raise ModelError(f'{path} holds something else than named tensors: {found}')
+
+
+def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    while tensors:
+        prefix = next((
+            prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in tensors)
+        ), '')
+        if not prefix:
+            break
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return dict(tensors)
 
 
@@ -209,12 +240,32 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """
-    Load all parameters and buffers, strictly.
+    Load all parameters and buffers, strictly but for counters of batches, which change nothing.
 
-    Raises ModelError that lists every missing, unknown and misshaped key, or says which weights
-    are not finite: a network with such weights finds nothing, and nobody would know why.
+    Raises ModelError that says how many keys are missing, unknown and misshaped, with the first
+    of them, or which weights are not finite: a network with such weights finds nothing, and
+    nobody would know why.
     """
     expected = network.state_dict()
+    counted = dict(tensors) | {
+        key: value for key, value in expected.items() if is_counter(key) and key not in tensors
+    }
+    counted = {
+        key: value for key, value in counted.items() if key in expected or not is_counter(key)
+    }
+    problems = _misfits(expected, counted)
+    if problems:
+        raise ModelError('the weights do not fit the configuration; ' + '; '.join(problems))
+    check_finite('weights', counted)
+    network.load_state_dict(counted)
+
+
+def is_counter(key: str) -> bool:
+    """Return whether a tensor only counts batches, which other trainings may leave out."""
+    return key.endswith('.num_batches_tracked')
+
+
+def _misfits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
     missing = [key for key in expected if key not in tensors]
     unknown = [key for key in tensors if key not in expected]
     misshaped = [
@@ -223,16 +274,18 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if key in tensors and tensors[key].shape != value.shape
     ]
     problems = [
-        f'{len(keys)} {word}: {", ".join(keys)}'
+        f'{len(keys)} {word}: {_few(keys)}'
         for word, keys in (('missing', missing), ('unknown', unknown), ('misshaped', misshaped))
         if keys
     ]
-    if problems:
-        raise ModelError(
-            'the weights do not fit the configuration; ' + '; '.join(problems)
-        )
-    check_finite('weights', tensors)
-    network.load_state_dict(dict(tensors))
+    if misshaped and not missing and not unknown:
+        problems.append('every name fits: is the number of classes another one?')
+    return problems
+
+
+def _few(names: Sequence[Any]) -> str:
+    more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+    return ', '.join(map(str, names[:_NAMED])) + more
 
 
 def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
@@ -257,13 +310,6 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
         flat = tensor.detach().cpu().contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _innermost(content: Any) -> Any:
-    for name in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            return content[name]
-    return content
 
 
 def _class_names(classes: Any, path: Path) -> tuple[str, ...]:

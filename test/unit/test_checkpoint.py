@@ -165,3 +165,63 @@ def test_bad_files_give_one_clear_line(
     assert str(bad) in caplog.text
     assert '\n' not in caplog.messages[0]
     assert not proof.exists()
+
+
+def small() -> dict[str, torch.Tensor]:
+    network = STMask(STMaskConfig.named('stmask_lite'))
+    initialise(network, seed=7)
+    return network.state_dict()
+
+
+WRAPPED: dict[str, Any] = {
+    'nothing': lambda tensors: tensors,
+    'state_dict': lambda tensors: {'state_dict': tensors, 'epoch': 3, 'optimizer': {'state': {}}},
+    'model': lambda tensors: {'model': tensors, 'ema': {'decay': 0.9}},
+    'two of them': lambda tensors: {'model': {'state_dict': tensors}, 'iteration': 7},
+    'a name of its own': lambda tensors: {'my_weights': tensors, 'epoch': 3},
+    'numbers beside': lambda tensors: tensors | {'epoch': 3, 'loss': 0.5},
+    'parallel': lambda tensors: {f'module.{key}': value for key, value in tensors.items()},
+    'compiled': lambda tensors: {f'_orig_mod.{key}': value for key, value in tensors.items()},
+    'lightning': lambda tensors: {
+        'state_dict': {f'model.module.{key}': value for key, value in tensors.items()}},
+    'no counters': lambda tensors: {
+        key: value for key, value in tensors.items() if 'num_batches' not in key},
+}
+
+
+@pytest.mark.parametrize('kind', WRAPPED)
+def test_checkpoints_of_other_trainings_are_recognised(tmp_path: Path, kind: str) -> None:
+    tensors = small()
+    torch.save(WRAPPED[kind](tensors), tmp_path / 'theirs.pth')
+    assert run(tmp_path / 'theirs.pth', tmp_path / 'ours.safetensors',
+               '--classes', 'a,b,c,d') == 0
+    loaded = load_model(tmp_path / 'ours.yaml').network.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in tensors.items()
+               if 'num_batches' not in key)
+
+
+@pytest.mark.parametrize(('content', 'reason'), [
+    ({'epoch': 3, 'lr': 0.1}, 'a dictionary of epoch, lr'),
+    ({'generator': {'a': torch.ones(1)}, 'discriminator': {'a': torch.ones(1)}},
+     'a dictionary of generator, discriminator'),
+    ([torch.ones(1)], 'a list'),
+    ({f'layer{n}.weight': torch.ones(1) for n in range(756)}, '756 tensors, but no'),
+])
+def test_other_checkpoints_are_refused_in_one_short_line(
+    tmp_path: Path, content: Any, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(content, tmp_path / 'theirs.pth')
+    assert run(tmp_path / 'theirs.pth', tmp_path / 'ours.safetensors') == 1
+    assert reason in caplog.text
+    assert len(caplog.messages[-1]) < 400
+
+
+def test_weights_of_other_classes_are_refused_with_the_reason(tmp_path: Path) -> None:
+    torch.save(small(), tmp_path / 'theirs.pth')
+    assert run(tmp_path / 'theirs.pth', tmp_path / 'ours.safetensors',
+               '--classes', 'a,b,c,d') == 0
+    description = yaml.safe_load((tmp_path / 'ours.yaml').read_text())
+    (tmp_path / 'ours.yaml').write_text(yaml.safe_dump(description | {'classes': ['a', 'b']}))
+    with pytest.raises(ModelError, match='is the number of classes another one') as caught:
+        load_model(tmp_path / 'ours.yaml')
+    assert len(str(caught.value)) < 400

@@ -30,7 +30,7 @@ def recognise(tensors: Mapping[str, Tensor], configuration: str | None = None) -
     tensors: as renamed() returns them. configuration: its name, if it is known already.
     Raises UnrecognisedError if none fits, ModelError if several do, listing them.
     """
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    shapes = _shapes(tensors)
     options = _options(shapes)
     names = [configuration] if configuration is not None else STMaskConfig.names()
     wrong = {name: _differences(name, options, shapes) for name in names}
@@ -83,4 +83,12 @@ def _differences(name: str, options: Mapping[str, Any], shapes: Shapes) -> int:
 def _expected(config: STMaskConfig) -> Shapes:
     with torch.device('meta'):
         network = STMask(config)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    return _shapes(network.state_dict())
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+    """Return the shapes of all but the counters of batches, which a training may leave out."""
+    return {
+        key: tuple(value.shape) for key, value in tensors.items()
+        if not key.endswith('.num_batches_tracked')
+    }
