@@ -15,9 +15,9 @@ Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 # Yaws are tried with so many points of each object, coarsely and then finely.
-_FITTED_POINTS = 100
-_COARSE_TURNS = np.radians(np.arange(0, 90, 6))
-_FINE_TURNS = np.radians(np.arange(-5, 6, 1))
+_FITTED_POINTS = 64
+_COARSE_TURNS = np.radians(np.arange(0, 90, 7.5))
+_FINE_TURNS = np.radians(np.arange(-4.5, 5, 1.5))
 # What is nearer to a side than this share of the box lies on it.
 _NEAR = 0.02
 

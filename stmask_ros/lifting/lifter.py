@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stmask_ros.lifting.boxes import Boxes
 from stmask_ros.lifting.instances import InstanceFrame
-from stmask_ros.lifting.measurement import Measurements, Sensor, measure
+from stmask_ros.lifting.measurement import Measurements, Sensor, SurfacePoints, measure
 from stmask_ros.lifting.tracks import Motion, Tracks, corrected, predicted
 from stmask_ros.lifting.transforms import Transform
 from stmask_ros.lifting.views import Samples
@@ -24,18 +24,6 @@ BoolArray = npt.NDArray[np.bool_]
 
 # After a longer pause, nothing that was known still holds [ns].
 _LONGEST_GAP = 10_000_000_000
-
-
-@dataclass(frozen=True)
-class SurfacePoints:
-    """
-    The points of the instances' own surfaces, in the output frame.
-
-    points: float32 [M, 3] [m]. owners: int64 [M], the index of the instance, ordered.
-    """
-
-    points: Float32Array
-    owners: Int64Array
 
 
 @dataclass(frozen=True)
@@ -129,10 +117,9 @@ class Lifter:
         memory = self._memory
         if memory is None or not memory.leads_to(frame):
             memory = _Memory.empty(frame.epoch, frame.stamp)
-        found, own = measure(samples, self.sensor, to_output, self._vertical)
+        found, surface = measure(samples, self.sensor, to_output, self._vertical)
         # The mask of a coasting track was carried here, and may lie on what hides the object.
-        seen = found.measured & np.isin(
-            frame.states, (TrackStatus.TENTATIVE, TrackStatus.CONFIRMED))
+        seen = found.measured & (frame.states < TrackStatus.COASTING)
         tracks, accepted = corrected(
             predicted(memory.tracks, (frame.stamp - memory.stamp) * 1e-9, self.motion),
             frame.track_ids[seen], found.positions[seen], found.noise[seen], frame.stamp,
@@ -140,7 +127,6 @@ class Lifter:
         counted = seen.copy()
         counted[seen] = accepted
         memory = self._remember(memory, frame, found, counted, tracks)
-        surface = SurfacePoints(to_output.apply(samples.points[own]), samples.owners[own])
         return _lifted(
             frame, found, counted, seen & ~counted, memory, surface, self._vertical)
 

@@ -48,6 +48,18 @@ class Sensor:
 
 
 @dataclass(frozen=True)
+class SurfacePoints:
+    """
+    The points of the instances' own surfaces, in the output frame.
+
+    points: float32 [M, 3] [m]. owners: int64 [M], the index of the instance, ordered.
+    """
+
+    points: Float32Array
+    owners: Int64Array
+
+
+@dataclass(frozen=True)
 class Measurements:
     """
     N instances as they were measured, in the output frame.
@@ -70,22 +82,22 @@ class Measurements:
 
 def measure(
     samples: Samples, sensor: Sensor, to_output: Transform, vertical: int
-) -> tuple[Measurements, BoolArray]:
+) -> tuple[Measurements, SurfacePoints]:
     """
-    Return the measurements, and which samples are of the objects' own surfaces.
+    Return the measurements, and the points of the objects' own surfaces that they are from.
 
     to_output: from the image's optical frame to the output frame, at the image's stamp.
     vertical: the vertical axis of the output frame: 2, or 1 of an optical frame.
     """
     count = len(samples.looked_at)
-    own = _own(samples, sensor)
-    points, owners = samples.points[own], samples.owners[own]
+    own = np.flatnonzero(_own(samples, sensor))
+    points, owners = samples.points.take(own, axis=0), samples.owners.take(own)
     used = np.bincount(owners, minlength=count)
     valid = np.bincount(samples.owners, minlength=count)
     shares = np.where(
         samples.looked_at < 0, np.nan, valid / np.maximum(samples.looked_at, 1))
     enough = (used >= sensor.least_points) & ~(shares < sensor.least_share)
-    middles, extents, footprints = _moments(points, samples.footprints[own], owners, count)
+    middles, extents, footprints = _moments(points, samples.footprints.take(own), owners, count)
     noise = _noise(middles, extents, np.maximum(2 * footprints, middles[:, 2] * _PIXEL), sensor)
     in_output = to_output.apply(points)
     lateral = np.abs(to_output.rotation[:, :2]).sum(axis=1)
@@ -96,7 +108,8 @@ def measure(
     spread = turned(noise, to_output.rotation)
     positions[~enough], spread[~enough] = np.nan, np.nan
     return Measurements(
-        enough, positions, spread, used, shares, aligned.shown(enough), box.shown(enough)), own
+        enough, positions, spread, used, shares, aligned.shown(enough), box.shown(enough)
+    ), SurfacePoints(in_output, owners)
 
 
 def _own(samples: Samples, sensor: Sensor) -> BoolArray:

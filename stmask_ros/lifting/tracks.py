@@ -81,8 +81,8 @@ def predicted(tracks: Tracks, seconds: float, motion: Motion) -> Tracks:
     """Return the tracks some time later [s]."""
     step = np.eye(6)
     step[:3, 3:] = seconds * np.eye(3)
-    quarter, half = seconds**4 / 4, seconds**3 / 2
-    noise = np.kron([[quarter, half], [half, seconds**2]], np.eye(3))
+    effect = np.concatenate([seconds**2 / 2 * np.eye(3), seconds * np.eye(3)])
+    noise = effect @ effect.T
     return replace(
         tracks,
         states=tracks.states @ step.T,
@@ -103,7 +103,8 @@ def corrected(
     updated, counted = _updated(
         tracks.chosen(rows[there]), positions[there], noise[there], stamp, motion)
     born = _born(ids[~there], positions[~there], noise[~there], stamp)
-    others = np.setdiff1d(np.arange(len(tracks)), rows[there])
+    others = np.ones(len(tracks), bool)
+    others[rows[there]] = False
     accepted = np.ones(len(ids), bool)
     accepted[there] = counted
     return _merged(tracks.chosen(others), updated, born), accepted
@@ -122,14 +123,12 @@ def _updated(
     gain = np.swapaxes(np.linalg.solve(spread, tracks.covariances[:, :3]), 1, 2)
     better = tracks.states + np.einsum('nij,nj->ni', gain, innovation)
     surer = _joseph(tracks.covariances, gain, noise)
-    new = _born(tracks.ids, positions, noise, stamp)
     counted = within | afresh
+    better[~within], surer[~within] = tracks.states[~within], tracks.covariances[~within]
+    new = _born(tracks.ids[afresh], positions[afresh], noise[afresh], stamp)
+    better[afresh], surer[afresh] = new.states, new.covariances
     return Tracks(
-        tracks.ids,
-        np.where(afresh[:, None], new.states, np.where(within[:, None], better, tracks.states)),
-        np.where(afresh[:, None, None], new.covariances,
-                 np.where(within[:, None, None], surer, tracks.covariances)),
-        np.where(counted, 0, rejected),
+        tracks.ids, better, surer, np.where(counted, 0, rejected),
         np.where(counted, stamp, tracks.measured_at)), counted
 
 
