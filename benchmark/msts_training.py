@@ -163,7 +163,7 @@ class Lesson:
 def train(network: MSTS, minutes: float) -> dict[str, float]:
     """Learn from clips that are never seen twice."""
     lesson, rng = Lesson(network), np.random.default_rng(0)
-    start, iteration, loss = time.perf_counter(), 0, 0.0
+    start, iteration, loss, weight = time.perf_counter(), 0, 0.0, 1.0
     while (share := (time.perf_counter() - start) / (60 * minutes)) < 1:
         seeds = range(BATCH * iteration, BATCH * (iteration + 1))
         clips = [
@@ -173,9 +173,10 @@ def train(network: MSTS, minutes: float) -> dict[str, float]:
         warm = min(1.0, (iteration + 1) / 50)
         loss = 0.98 * loss + 0.02 * lesson.learn(clips, warm * (1.0 if share < STEP else 0.1))
         iteration += 1
+        weight = 1 - 0.98**iteration  # of all losses in the running mean
         if iteration % 25 == 0:
-            print(f'{iteration:6d} iterations, loss {loss:.2f}', flush=True)
-    return {'iterations': iteration, 'loss': loss}
+            print(f'{iteration:6d} iterations, loss {loss / weight:.2f}', flush=True)
+    return {'iterations': iteration, 'loss': loss / weight}
 
 
 def held_out() -> tuple[Dataset, list[list[AnnotatedFrame]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -186,7 +187,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # the error below says what there is to say
-                tensors = torch.load(path, map_location='cpu', weights_only=True)
+                # Beside their tensors, some authors keep the options of their training.
+                with torch.serialization.safe_globals([argparse.Namespace]):
+                    tensors = torch.load(path, map_location='cpu', weights_only=True)
     except (OSError, SafetensorError) as error:
         raise ModelError(f'{path} cannot be read: {error}') from error
     except Exception as error:  # torch.load raises whatever a damaged archive leads to
