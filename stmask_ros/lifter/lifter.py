@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any, cast
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
@@ -25,6 +27,7 @@ from stmask_ros.lifter.transform_sources import (
 )
 from stmask_ros.lifter.worker import LifterWorker
 from stmask_ros.lifting.pipeline import Geometry, LiftingPipeline
+from stmask_ros.ros.destruction import EndedStateMachine, unless_destroyed
 from stmask_ros.ros.parameter_rules import ParameterError
 from stmask_ros.ros.parameter_server import ParameterServer
 from stmask_ros.ros.qos import TopicError, make_publisher
@@ -39,23 +42,30 @@ class LifterNode(LifecycleNode):
     Lifts the newest pair of instances and depth of one camera.
 
     configure advertises the topics, activate starts, deactivate stops, cleanup takes them back.
+    in_use, destroyed: see stmask_ros.ros.destruction.
     """
 
-    def __init__(self) -> None:
-        """Declare the parameters; ParameterError or TopicError if they are wrong."""
-        super().__init__('lifter')
-        self._server = ParameterServer(self, LifterParameters, lambda _: None)
-        settings = self.settings
-        if settings.publish_tf and not has_tf2():
-            raise ParameterError(f'publish_tf: {MISSING}')
+    def __init__(self, node_name: str = 'lifter', **options: Any) -> None:
+        """
+        Declare the parameters; ParameterError or TopicError if they are wrong.
+
+        options: of rclpy.node.Node, such as namespace, context and parameter_overrides.
+        """
+        self.in_use = threading.RLock()
+        self.destroyed = False
         self._failure = ''
-        self._pairing = Pairing(round(settings.slop * 1e9), settings.queue)
-        self._monitor = LifterMonitor()
-        self._reporter = LifterReporter(time.monotonic())
         self._outputs: LifterOutputs | None = None
         self._inputs: LifterInputs | None = None
         self._worker: LifterWorker | None = None
         self._transforms: Tf2Transforms | PoseTransforms | None = None
+        super().__init__(node_name, **options)
+        self._server = ParameterServer(self, LifterParameters, lambda _: None)
+        settings = self.settings
+        if settings.publish_tf and not has_tf2():
+            raise ParameterError(f'publish_tf: {MISSING}')
+        self._pairing = Pairing(round(settings.slop * 1e9), settings.queue)
+        self._monitor = LifterMonitor()
+        self._reporter = LifterReporter(time.monotonic())
         self._diagnostics = make_publisher(
             self, DiagnosticArray, '/diagnostics', QoSProfile(depth=1))
         # Reports go on while simulated time stands still.
@@ -74,6 +84,7 @@ class LifterNode(LifecycleNode):
 
     # The lifecycle.
 
+    @unless_destroyed
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Advertise the topics; FAILURE if one of them is impossible."""
         try:
@@ -85,6 +96,7 @@ class LifterNode(LifecycleNode):
             self.get_logger().warning(notice)
         return super().on_configure(state)
 
+    @unless_destroyed
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start without tracks; FAILURE without the topics."""
         try:
@@ -95,26 +107,34 @@ class LifterNode(LifecycleNode):
         self._failure = ''
         return super().on_activate(state)
 
+    @unless_destroyed
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop; the pair in work is dropped."""
         self.stop(_STOP_TIMEOUT)
+        self._failure = ''
         return super().on_deactivate(state)
 
+    @unless_destroyed
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take the topics back."""
         self._free()
+        self._failure = ''
         return super().on_cleanup(state)
 
+    @unless_destroyed
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, from any state."""
         self.stop(_STOP_TIMEOUT)
         self._free()
+        self._failure = ''
         return super().on_shutdown(state)
 
+    @unless_destroyed
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured after a transition that failed halfway."""
         self.stop(_STOP_TIMEOUT)
         self._free()
+        self._failure = 'a transition failed halfway, see the log: configure the node again'
         return _SUCCESS
 
     def start(self) -> bool:
@@ -128,14 +148,27 @@ class LifterNode(LifecycleNode):
         if self._transforms is not None:
             self._transforms.close()
         worker, self._worker, self._inputs, self._transforms = self._worker, None, None, None
-        return worker is None or worker.stop(timeout)
+        ended = worker is None or worker.stop(timeout)
+        # What is told from now on is not of the pairs before.
+        self._monitor = LifterMonitor()
+        return ended
 
     def destroy_node(self) -> None:
-        """Take the node off the network, even if the worker still holds a reference to it."""
-        super().destroy_node()
-        # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
-        # participant, with its shared memory, alive.
-        del self._state_machine
+        """
+        Stop and take the node off the network; a second time it does nothing.
+
+        Any thread may call it, in any state.
+        """
+        with self.in_use:
+            if self.destroyed:
+                return
+            self.destroyed = True
+            self.stop(_STOP_TIMEOUT)
+            self._free()
+            super().destroy_node()
+            # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
+            # participant, with its shared memory, alive.
+            self._state_machine = cast(Any, EndedStateMachine())
 
     def _start(self) -> None:
         assert self._outputs is not None
@@ -185,6 +218,11 @@ class LifterNode(LifecycleNode):
         return fixed or "the image's optical frame"
 
     def _report(self) -> None:
+        with self.in_use:
+            if not self.destroyed:
+                self._diagnostics.publish(self._diagnosed())
+
+    def _diagnosed(self) -> DiagnosticArray:
         topics = self._inputs.topics if self._inputs is not None else []
         instances, depth = self._pairing.counts()
         situation = LifterSituation(
@@ -200,4 +238,4 @@ class LifterNode(LifecycleNode):
         )
         report = DiagnosticArray(status=[self._reporter.report(situation, time.monotonic())])
         report.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(report)
+        return report

@@ -56,7 +56,8 @@ class LifterWorker:
         """Stop; what waits is dropped. Return whether the thread ended within `timeout` [s]."""
         self._stopping.set()
         self._pairing.close()
-        self._thread.join(timeout)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _stopped(self) -> bool:

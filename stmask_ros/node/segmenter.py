@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
-from functools import wraps
+from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
@@ -25,7 +24,7 @@ from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.services import Services
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.node.worker import Worker
-from stmask_ros.ros.ended import EndedStateMachine
+from stmask_ros.ros.destruction import EndedStateMachine, unless_destroyed
 from stmask_ros.ros.mailbox import MailboxSet
 from stmask_ros.ros.parameter_server import ParameterServer
 from stmask_ros.ros.qos import TopicError, make_publisher
@@ -41,19 +40,6 @@ _SUCCESS = TransitionCallbackReturn.SUCCESS
 _FAILURE = TransitionCallbackReturn.FAILURE
 
 
-Transition = Callable[['SegmenterNode', LifecycleState], TransitionCallbackReturn]
-
-
-def _unless_destroyed(transition: Transition) -> Transition:
-    """Keep a transition and the destruction of the node apart, each in its thread."""
-    @wraps(transition)
-    def guarded(node: SegmenterNode, state: LifecycleState) -> TransitionCallbackReturn:
-        with node.in_use:
-            return _FAILURE if node.destroyed else transition(node, state)
-
-    return guarded
-
-
 class SegmenterNode(LifecycleNode):
     """
     Segments and tracks the newest image of each of its cameras.
@@ -61,7 +47,7 @@ class SegmenterNode(LifecycleNode):
     configure loads the model, activate starts, deactivate stops, cleanup frees the model.
     Several can be spun in one process, by any executor; each may be destroyed at any time.
 
-    in_use: held while a transition, a report or the destruction is under way. destroyed: for ever.
+    in_use, destroyed: see stmask_ros.ros.destruction.
     """
 
     def __init__(self, node_name: str = 'segmenter', **options: Any) -> None:
@@ -78,9 +64,11 @@ class SegmenterNode(LifecycleNode):
         self._labels: Labels | None = None
         self._worker: Worker | None = None
         self._channels: list[Channel] = []
+        self._at_end = ExitStack()
         super().__init__(node_name, **options)
         self._server = ParameterServer(self, Parameters, self._on_parameters)
         self._tracer = Tracer(self.get_logger(), self.get_fully_qualified_name())
+        self._at_end.callback(self._tracer.switch, False)
         self._tracer.switch(self.settings.trace)
         # Without names there is one camera, whose topics have no prefix.
         names = self.settings.cameras or ('',)
@@ -112,7 +100,7 @@ class SegmenterNode(LifecycleNode):
 
     # The lifecycle.
 
-    @_unless_destroyed
+    @unless_destroyed
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and advertise the topics; FAILURE if one of them is impossible."""
         settings = self.settings
@@ -138,7 +126,7 @@ class SegmenterNode(LifecycleNode):
             self.get_logger().warning(notice)
         return super().on_configure(state)
 
-    @_unless_destroyed
+    @unless_destroyed
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start a new epoch of each camera and answer images; FAILURE without their topics."""
         assert self._segmenter is not None
@@ -157,21 +145,21 @@ class SegmenterNode(LifecycleNode):
         self._failure = ''
         return super().on_activate(state)
 
-    @_unless_destroyed
+    @unless_destroyed
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop answering; the image in work is dropped."""
         self.stop(_STEP_TIMEOUT)
         self._failure = ''
         return super().on_deactivate(state)
 
-    @_unless_destroyed
+    @unless_destroyed
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and take the topics back."""
         self._free()
         self._failure = ''
         return super().on_cleanup(state)
 
-    @_unless_destroyed
+    @unless_destroyed
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, from any state."""
         self.stop(_STEP_TIMEOUT)
@@ -179,7 +167,7 @@ class SegmenterNode(LifecycleNode):
         self._failure = ''
         return super().on_shutdown(state)
 
-    @_unless_destroyed
+    @unless_destroyed
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured after a transition that failed halfway."""
         self.stop(_STEP_TIMEOUT)
@@ -239,6 +227,7 @@ class SegmenterNode(LifecycleNode):
             self.destroyed = True
             self.stop(_STEP_TIMEOUT)
             self._free()
+            self._at_end.close()
             super().destroy_node()
             # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
             # participant, with its shared memory, alive.

@@ -102,6 +102,7 @@ class TraceFile:
         self.path = path
         self._process_name = process_name
         self._largest = largest
+        self._descriptor = -1
         self._begin()
 
     def span(
@@ -120,8 +121,10 @@ class TraceFile:
 
     def close(self) -> None:
         """End the file."""
+        # Once: another file of the process may have the number by then.
+        descriptor, self._descriptor = self._descriptor, -1
         with suppress(OSError):
-            os.close(self._descriptor)
+            os.close(descriptor)
 
     def _begin(self) -> None:
         # Never through a link that someone else has put there, and never over another file.

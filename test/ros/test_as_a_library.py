@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from segmenter_process import RELIABLE, UNTRAINED, image
 from sensor_msgs.msg import Image
 
+from stmask_ros.lifter.lifter import LifterNode
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.node.segmenter import SegmenterNode
 
@@ -198,3 +199,20 @@ def test_a_worker_that_cannot_start() -> None:
     node.destroy_node()
     assert not threads_of_segmenters()
     context.try_shutdown()
+
+
+@pytest.mark.parametrize('state', ['unconfigured', 'inactive', 'active'])
+def test_a_lifter_destroyed_in_every_state(house: House, state: str) -> None:
+    node = LifterNode(
+        namespace='/a', context=house.context, use_global_arguments=False,
+        parameter_overrides=[Parameter('diagnostics_period', value=0.05)],
+    )
+    house.executor.add_node(node)
+    if state != 'unconfigured':
+        assert node.trigger_configure() == SUCCESS
+    if state == 'active':
+        assert node.trigger_activate() == SUCCESS
+    node.destroy_node()
+    node.destroy_node()
+    assert 'lifter' not in {thread.name for thread in threading.enumerate()}
+    assert node.trigger_configure() != SUCCESS
