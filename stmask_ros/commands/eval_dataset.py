@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
         if options.whole_video and not segmenter.sees_whole_videos:
             raise ModelError(
                 f'--whole-video: {segmenter.model_name} sees a video frame by frame and cannot '
-                'take it whole; leave the option out, or choose a model of the family msts'
+                'take it whole; leave the option out, or choose a model whose network can, see '
+                'docs/models.md'
             )
         mapping = annotations.category_of_class(segmenter.class_names)
         folder = _folder(options, segmenter, worker)

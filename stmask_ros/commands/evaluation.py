@@ -223,7 +223,7 @@ def _add_segmenter_arguments(
     group.add_argument(
         '--nms-threshold', type=float, default=nms_threshold, metavar='IOU',
         help='of two detections that overlap more, the weaker is dropped, 0 to 1 (default: '
-             f"{nms_threshold:g}; the published STMask's is 0.5, the node's is 0.4)",
+             f'{nms_threshold:g}; 0.5 as published, 0.4 in the node)',
     )
     group.add_argument(
         '--max-missed', type=int, default=10, metavar='FRAMES',

@@ -82,7 +82,8 @@ def save_model(folder: Path, config: TrainingConfig, network: nn.Module, iterati
         'options': dict(config.options),
         'classes': list(config.classes),
         'weights': weights.name,
-        'source': f'stmask train, {iteration} iterations of {config.batch_size} pairs, '
+        'source': f'stmask train, {iteration} iterations of {config.batch_size} clips of '
+                  f'{config.clip_length()} frames, '
                   f'seed {config.seed}',
     }, sort_keys=False))
     return description

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +33,8 @@ THAT_RUN_NODES = ('stmask_ros.commands.bag_annotate', 'stmask_ros.commands.bag_l
 # The folders of the families, and which of them is built on which.
 NETWORKS = {path.parent.name for path in (PACKAGE / 'families').glob('*/__init__.py')}
 BUILT_ON = {'sgnet': 'sipmask'}
+NETWORK_NAME = re.compile('STMask|SipMask|SGNet|SG_Net|MSTS|SeqFormer|msts|sipmask|sgnet')
+THAT_NAME_NETWORKS = ('stmask_ros.families.all', 'stmask_ros.moved_modules')
 
 ROS = ('ament_index_python', 'builtin_interfaces', 'cv_bridge', 'launch', 'launch_ros', 'rclpy',
        'rosidl_runtime_py', 'std_srvs', 'stmask_ros.msg', 'tf2_ros')
@@ -95,6 +100,16 @@ def test_only_the_list_of_families_knows_a_network(module: Path) -> None:
     foreign = [each for each in imports(ast.parse(module.read_text()))
                if network_of(each) not in allowed]
     assert not foreign, f'{name} imports from a network: {foreign}'
+
+
+@pytest.mark.parametrize('module', MODULES, ids=identify)
+def test_the_common_rooms_name_no_network(module: Path) -> None:
+    name = full_name(module)
+    if network_of(f'{name}.') is not None or name in THAT_NAME_NETWORKS:
+        return
+    tokens = tokenize.generate_tokens(io.StringIO(module.read_text()).readline)
+    assert not [token.string for token in tokens
+                if token.type == tokenize.NAME and NETWORK_NAME.search(token.string)]
 
 
 def test_every_network_is_in_the_list() -> None:

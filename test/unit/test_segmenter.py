@@ -47,6 +47,14 @@ def assert_same(a: FrameResult, b: FrameResult) -> None:
             np.testing.assert_array_equal(left, right, err_msg=field.name)
 
 
+def test_what_a_state_was_read_by_reads_it_for_one_more_release() -> None:
+    _, state = run(small_segmenter(), 2)
+    with pytest.warns(DeprecationWarning, match=r'read state\.memory\.tracks'):
+        assert state.tracks is state.memory.tracks
+    with pytest.warns(DeprecationWarning, match=r'read state\.memory\.features'):
+        assert state.features is state.memory.features
+
+
 def test_a_step_leaves_its_state_as_it_was() -> None:
     segmenter = small_segmenter()
     _, state = run(segmenter, 2)
