@@ -202,6 +202,17 @@ def test_another_description_of_a_model_is_not_mixed_in(
     assert told in caplog.text
 
 
+def test_a_folder_of_the_user_is_refused_untouched(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / 'run.json').write_text('mine')
+    arguments = dataset_arguments(finished / 'annotations.json', finished / 'images', tmp_path)
+    assert main(arguments) == 1
+    assert '--overwrite' in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ['run.json']
+    assert (tmp_path / 'run.json').read_text() == 'mine'
+
+
 def test_other_pictures_are_not_mixed_in(
     clips: list[Clip], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
