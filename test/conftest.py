@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --long."""
     parser.addoption(
         '--long', action='store_true',
-        help='run the tests in test/fault at full length (minutes each)')
+        help='run tests that come in two lengths at full length (minutes each)')
 
 
 @pytest.fixture(scope='session')

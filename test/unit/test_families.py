@@ -242,13 +242,13 @@ def test_the_options_that_all_trackers_share(family: str) -> None:
             shown(**wrong)
 
 
-def test_a_stream_of_turnover_stays_bounded(family: str) -> None:
-    """Objects come and go; neither the state nor what lies behind its tensors grows."""
+def test_a_stream_of_turnover_stays_bounded(family: str, long: bool) -> None:
+    """Objects come and go; neither the state nor what lies behind its tensors grows. --long."""
     segmenter = load_segmenter(
         model_of(family), tracker=TrackerSettings(score_threshold=0.0, max_missed=1, capacity=6)
     )
     state, sizes = segmenter.initial_state(), []
-    for t in range(40):
+    for t in range(20_000 if long else 40):
         _, (state,) = segmenter.step([seen(t, LANDSCAPE)], [state])
         sizes.append(len(_pickled(state)))
     assert max(sizes[20:]) <= 1.2 * max(sizes[:20])
