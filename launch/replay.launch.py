@@ -26,6 +26,11 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration
 from launch_ros.ros_adapters import get_ros_node
 
+from stmask_ros.bags import BagError, choose_image_topic
+
+# The player advertises its topics and then waits as long [s], in which the segmenter finds them.
+MATCHING = '3.0'
+
 # A plain path, which --show-args can follow to list that file's arguments too.
 CAMERA_LAUNCH_FILE = Path(__file__).resolve().parent / 'camera.launch.py'
 
@@ -38,7 +43,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'player', default_value='camera', choices=['camera', 'rosbag2'],
             description='What reads the bag: the camera node of this package, or `ros2 bag play` '
-            '(which needs rosbag2, a bag_topic, and plays all topics).'),
+            '(which needs rosbag2, and plays all topics).'),
         DeclareLaunchArgument(
             'bag_topic', default_value='',
             description='Image topic in the bag. Empty: one in colour before depth, infrared and '
@@ -87,17 +92,20 @@ def _by_rosbag2(context: LaunchContext) -> bool:
 
 
 def _bag_topic(context: LaunchContext) -> str:
-    topic = LaunchConfiguration('bag_topic').perform(context)
-    if not topic:
-        raise RuntimeError('player:=rosbag2 needs bag_topic:=<image topic in the bag>')
-    return '/' + topic.lstrip('/')
+    """Return the topic of images that was asked for, or the one that the camera node takes."""
+    bag = Path(LaunchConfiguration('bag').perform(context)).expanduser()
+    try:
+        chosen = choose_image_topic(bag, LaunchConfiguration('bag_topic').perform(context))
+    except BagError as error:
+        raise RuntimeError(str(error)) from error
+    return chosen.topic
 
 
 def _bag_play(context: LaunchContext) -> ExecuteProcess:
     sim_time = LaunchConfiguration('use_sim_time').perform(context).lower() == 'true'
     clock = ['--clock'] if sim_time else []
     return ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), *clock],
+        cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), '--delay', MATCHING, *clock],
         output='screen',
         on_exit=_end,
     )

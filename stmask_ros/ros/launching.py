@@ -156,7 +156,7 @@ def camera_list(text: str) -> list[str]:
     """Return the names in a list of cameras; RuntimeError, before anything starts, if wrong."""
     names = [name.strip(' \'"') for name in text.strip(' []').split(',')]
     if problems := camera_names.problems_of(names):
-        raise RuntimeError(f'cameras:={text}: ' + '; '.join(problems))
+        raise RuntimeError('; '.join(problems))
     return names
 
 
