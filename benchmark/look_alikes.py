@@ -4,8 +4,9 @@ Two objects that look the same chase each other: how often do their identities s
 python -m benchmark.look_alikes [--iterations 400] [--output out]
 trains a tiny SG-Net with the motion head on clips of two equal discs, each of which is in the next
 frame where the other one was, to the left or to the right; then follows the discs of other clips
-with the motion head, and with the same weights without it. Prints how often an object's identity
-changes, and writes look_alikes.json. Boxes and classes are those that the network finds.
+with the motion head, and with the same weights without it, each with and without embeddings.
+Prints how often an object's identity changes, and writes look_alikes.json. Boxes are those that
+the network finds.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def swaps(model: Model, tracker: SipMaskTracker, clips: int) -> dict[str, int]:
                 counts['discs'] += 2
                 both = set(before) & set(now)
                 counts['found'] += len(both)
-                counts['swapped'] += sum(before[i] != now[i] for i in both)
+                counts['swapped'] += sum(int(before[i] != now[i]) for i in both)
             before = now
     return counts
 
@@ -124,10 +125,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report: dict[str, object] = {
         'iterations': options.iterations, 'training_s': round(time.monotonic() - start)
     }
-    for name, weight in (('without', 0.0), ('with', 3.0)):
-        tracker = SipMaskTracker(score_threshold=0.3, motion_weight=weight)
-        report[name] = swaps(model, tracker, options.clips)
-        print(name, 'the motion head:', report[name])
+    for appearance in (True, False):
+        for weight in (0.0, 3.0):
+            name = f'{"with" if appearance else "no"} embeddings, motion_weight {weight}'
+            report[name] = swaps(model, SipMaskTracker(
+                score_threshold=0.3, appearance=appearance, motion_weight=weight
+            ), options.clips)
+            print(name, report[name], flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / 'look_alikes.json').write_text(json.dumps(report, indent=2) + '\n')
 

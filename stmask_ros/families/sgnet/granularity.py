@@ -41,5 +41,7 @@ def level_areas(distances: Tensor, level_sizes: Sizes) -> Tensor:
 @torch.inference_mode(False)  # what is kept must serve training as well
 def levels_of_cells(level_sizes: Sizes, device: torch.device) -> Tensor:
     """Return the level of each cell, int64 [N], 0 for P3."""
-    counts = torch.tensor([height * width for height, width in level_sizes])
-    return torch.arange(len(level_sizes)).repeat_interleave(counts).to(device)
+    levels = [
+        torch.full((height * width,), level) for level, (height, width) in enumerate(level_sizes)
+    ]
+    return torch.cat(levels).to(device)

@@ -132,7 +132,8 @@ def decode(points: Tensor, distances: Tensor) -> Tensor:
 
 def clamped(boxes: Tensor, sizes: Tensor) -> Tensor:
     """Return boxes [..., N, 4] within images of sizes int64 [..., 2] (height, width) [pixel]."""
-    limits = (sizes.flip(-1) - 1).repeat_interleave(2, -1)[..., [0, 2, 1, 3]].unsqueeze(-2)
+    last = sizes.flip(-1) - 1
+    limits = torch.cat((last, last), -1).unsqueeze(-2)
     return boxes.clamp(min=0).minimum(limits.to(boxes.dtype))
 
 
