@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
@@ -44,6 +44,7 @@ def encoded(region: RegionMask, encoding: MaskEncoding) -> Mask:
                 region.encode(encoding))
 
 
+@settings(deadline=None)
 @given(full_masks, st.sampled_from(WITH_PIXELS))
 @example(np.zeros((3, 5), bool), MaskEncoding.COCO_RLE)
 @example(np.ones((7, 1), bool), MaskEncoding.BITPACK)
@@ -53,6 +54,7 @@ def test_every_encoding_is_lossless(full: BoolArray, encoding: MaskEncoding) -> 
     assert np.array_equal(decode(encoded(region, encoding)).to_full(*full.shape), full)
 
 
+@settings(deadline=None)
 @given(full_masks.filter(lambda mask: mask.any()))
 def test_the_region_is_tight(full: BoolArray) -> None:
     pixels = RegionMask.from_full(full).pixels
@@ -76,6 +78,7 @@ def test_data_that_does_not_fill_the_region_is_refused(encoding: MaskEncoding, c
         decode(whole._replace(data=whole.data[:-cut]))
 
 
+@settings(deadline=None)
 @given(full_masks)
 def test_run_lengths_are_those_of_pycocotools(full: BoolArray) -> None:
     counts = coco_mask.encode(np.asfortranarray(full, np.uint8))['counts']
