@@ -11,7 +11,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stmask_ros.images import compressed_to_bgr, to_bgr
@@ -105,6 +105,18 @@ def folder(tmp_path):
 
 def stamp(message):
     return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def test_subscribers_that_want_nothing_lost_hear_it_too(camera):
+    """As republishers and RViz do by default, and drivers offer (REP 2003)."""
+    viewer = camera('-p', 'rate:=20.0', topics=())
+    heard = []
+    reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+    viewer.node.create_subscription(CameraInfo, 'camera_info', heard.append, reliable)
+    viewer.node.create_subscription(
+        CompressedImage, 'image_raw/compressed', heard.append, reliable)
+    viewer.spin_until(lambda: {type(message) for message in heard} == {
+        CameraInfo, CompressedImage})
 
 
 def test_the_built_in_clip_plays_until_a_signal(camera):
