@@ -1,7 +1,8 @@
 """
 Let a small MS-STS learn from drawn clips on a CPU: what a few minutes are worth.
 
-python -m benchmark.msts_training [--minutes 8] [--modules off on] [--threads 1] [--output out]
+python -m benchmark.msts_training [--minutes 8] [--modules off on] [--backbone FILE] [--threads 1]
+    [--output out]
 trains the same start with and without the paper's modules, each for so many minutes, and measures
 the mask AP on held-out clips before and after, window by window as a camera has it, and of whole
 videos. python -m benchmark.msts_training --overfit lets it learn eight frames by heart instead.
@@ -42,7 +43,6 @@ from stmask_ros.families.msts.training.losses import ClipPass, LossConfig
 from stmask_ros.families.msts.training.optimiser import parameter_groups
 from stmask_ros.families.msts.training.step import TrainingStep
 from stmask_ros.models.checkpoint import Model, ModelDescription, read_weights
-from stmask_ros.resources import share_directory
 from stmask_ros.tracking.segmenter import VideoSegmenter
 
 CLASSES = ('disc', 'square', 'triangle')
@@ -122,15 +122,16 @@ def small_config(modules: bool) -> MSTSConfig:
     )
 
 
-def fresh_network(modules: bool) -> MSTS:
-    """Return a network with the backbone of the shipped model."""
+def fresh_network(modules: bool, backbone: Path | None) -> MSTS:
+    """Return a network with the backbone of a file, which keeps its weights, or a fresh one."""
     network = MSTS(small_config(modules))
     initialise(network, 0)
-    shipped = read_weights(share_directory() / 'model/stmask_lite.safetensors')
-    backbone = {key: value.float() for key, value in shipped.items()
-                if key.startswith('backbone.')}
-    network.load_state_dict(backbone, strict=False)
-    network.backbone.requires_grad_(False)
+    if backbone is not None:
+        network.backbone.load_state_dict({
+            key.removeprefix('backbone.'): value.float()
+            for key, value in read_weights(backbone).items() if key.startswith('backbone.')
+        })
+        network.backbone.requires_grad_(False)
     return network
 
 
@@ -143,8 +144,11 @@ class Lesson:
         self.step.train()
         network.backbone.eval()
         self._rates = [learning_rate * group.rate for group in parameter_groups(network)]
+        backbone = [p for p in network.backbone.parameters() if p.requires_grad]
+        self._rates += [0.1 * learning_rate] if backbone else []
+        groups = [list(group.parameters) for group in parameter_groups(network)]
         self._optimiser = torch.optim.AdamW(
-            [{'params': list(group.parameters)} for group in parameter_groups(network)],
+            [{'params': group} for group in [*groups, backbone] if group],
             learning_rate, weight_decay=1e-4,
         )
 
@@ -242,11 +246,13 @@ def _stream(
     return collector
 
 
-def compare(minutes: float, kinds: Sequence[str]) -> list[dict[str, Any]]:
+def compare(
+    minutes: float, kinds: Sequence[str], backbone: Path | None
+) -> list[dict[str, Any]]:
     """Train with and without the paper's modules; return a row each."""
     rows = []
     for kind in kinds:
-        network = fresh_network(kind == 'on')
+        network = fresh_network(kind == 'on', backbone)
         before = measure(network)
         facts = train(network, minutes)
         after = measure(network)
@@ -257,9 +263,9 @@ def compare(minutes: float, kinds: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def overfit(minutes: float, goal: float = 0.95, modules: bool = False) -> dict[str, float]:
+def overfit(minutes: float, backbone: Path | None, goal: float = 0.95) -> dict[str, float]:
     """Learn eight frames, two clips, by heart; return the mean mask IoU and the time."""
-    network = fresh_network(modules)
+    network = fresh_network(False, backbone)
     lesson, rng = Lesson(network), np.random.default_rng(0)
     clips = [drawn_clip(seed, 4) for seed in (4, 11)]
     examples = [example(clip, network.config, Augmentation(flip=False), rng) for clip in clips]
@@ -293,12 +299,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--minutes', type=float, default=8)
     parser.add_argument('--modules', nargs='+', default=['off', 'on'], choices=['off', 'on'])
     parser.add_argument('--overfit', action='store_true')
+    parser.add_argument(
+        '--backbone', type=Path, metavar='FILE',
+        help='a model with EfficientNet-Lite0; without one, the backbone starts fresh and learns',
+    )
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--output', type=Path, default=Path('out'))
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    report: Any = overfit(options.minutes) if options.overfit else compare(
-        options.minutes, options.modules)
+    report: Any = (
+        overfit(options.minutes, options.backbone) if options.overfit
+        else compare(options.minutes, options.modules, options.backbone)
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     name = 'msts_overfit.json' if options.overfit else 'msts_training.json'
     (options.output / name).write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_msts import small_config, small_network
 
-from benchmark.msts_training import drawn_clip, overfit
+from benchmark.msts_training import drawn_clip
 from stmask_ros.evaluation.dataset_run import Worker
 from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.family import Augmentation
@@ -199,10 +199,3 @@ def test_half_precision_needs_a_gpu() -> None:
 def test_wrong_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         LossConfig(**options)
-
-
-@pytest.mark.parametrize('modules', [False, True])
-def test_eight_frames_are_learnt_by_heart(long: bool, modules: bool) -> None:
-    if not long:
-        pytest.skip('some minutes: only with --long')
-    assert overfit(minutes=20, modules=modules)['mask_iou'] >= 0.95

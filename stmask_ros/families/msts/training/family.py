@@ -47,11 +47,7 @@ class MSTSTraining:
     def initial_tensors(
         self, network: MSTS, tensors: Mapping[str, Tensor]
     ) -> Mapping[str, Tensor]:
-        """
-        Return the tensors of a file of SeqFormer, MS-STS or this package.
-
-        stmask_lite's backbone is one of msts_lite.
-        """
+        """Return the tensors of a file of SeqFormer, MS-STS or this package."""
         return own_tensors(tensors)
 
     def example(
