@@ -114,8 +114,8 @@ def test_nothing_is_read_by_the_host_in_a_step(
         one = computed_batch(network, streams=1, tracks=33, **tracker)
     # 32 rows for 20 tracks, 64 for 33, and after them all that suppression could leave.
     found = {'per_class': 50}.get(tracker.get('nms', ''), 200)
-    assert many.host_values.shape == (14, 16, 32 + found)
-    assert one.host_values.shape == (14, 1, 64 + found)
+    assert many.host_values.shape == (15, 16, 32 + found)
+    assert one.host_values.shape == (15, 1, 64 + found)
     assert many.masks.shape == many.remembered.masks.shape
     assert many.masks.dtype == many.remembered.boxes.dtype == torch.float32
     assert many.features.correlated.dtype == dtype
