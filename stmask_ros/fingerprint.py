@@ -6,7 +6,6 @@ import hashlib
 import json
 import xml.etree.ElementTree
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,20 @@ from stmask_ros.resources import PACKAGE, share_directory
 
 Fingerprint = dict[str, Any]  # of JSON values, with names for what they are
 
-_LIBRARIES = ('torch', 'torchvision', 'numpy', 'cv2')
 _CHUNK = 1 << 20
 
 
 def versions() -> Fingerprint:
     """Return the version of this package and of the libraries that its results depend on."""
+    import cv2  # here, because a fingerprint of files alone needs none of them
+    import numpy as np
+    import torch
+    import torchvision
+
     package = xml.etree.ElementTree.parse(share_directory() / 'package.xml').findtext('version')
-    libraries = {name: str(import_module(name).__version__) for name in _LIBRARIES}
+    libraries = {
+        library.__name__: str(library.__version__) for library in (torch, torchvision, np, cv2)
+    }
     return {PACKAGE: package, **libraries}
 
 

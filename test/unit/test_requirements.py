@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 
+import tomllib
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Modules that are not called as the package on PyPI that brings them.
@@ -30,8 +32,10 @@ def imported_modules() -> set[str]:
     return names - sys.stdlib_module_names - {'stmask_ros'}
 
 
-def test_every_imported_library_is_installed_by_the_requirements() -> None:
+def test_every_imported_library_is_in_the_requirements_or_an_extra() -> None:
     lines = (ROOT / 'requirements' / 'python.txt').read_text().splitlines()
     required = {re.split(r'[<>=\[]', line)[0].strip() for line in lines if line[:1].isalpha()}
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    required |= {name for extra in project['optional-dependencies'].values() for name in extra}
     needed = {PROJECTS.get(name, name) for name in imported_modules() if not ROS.fullmatch(name)}
     assert needed <= required
