@@ -24,6 +24,7 @@ from stmask_ros.bags.files import IMAGE, INSTANCES, BagMessage, BagWriter, read_
 from stmask_ros.bags.files import message_types as bag_types
 from stmask_ros.cli import build_parser, main
 from stmask_ros.commands.chosen_segmenter import tracker_settings
+from stmask_ros.families.all import FAMILIES
 from stmask_ros.images import compressed_picture, compressed_to_bgr
 from stmask_ros.masks import decode
 from stmask_ros.msg import TrackedInstanceArray
@@ -200,7 +201,9 @@ def test_real_video_three_ways(
 
 def test_an_annotated_bag_says_by_default_what_the_node_says_by_default() -> None:
     options = build_parser().parse_args(['bag', 'annotate', 'bag', 'out'])
-    assert tracker_settings(options) == Parameters().tracker()
+    for family in FAMILIES:
+        said = family.tracker(tracker_settings(options), {})
+        assert said == family.tracker(Parameters().tracker(), {}), family.name
     assert options.max_gap == Parameters().max_gap
 
 
