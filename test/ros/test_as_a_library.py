@@ -71,9 +71,12 @@ class House:
         return node
 
     def close(self) -> None:
-        self.executor.shutdown()
+        # In this order: an executor that is shut down while it spins may find its pool of threads
+        # gone, and raise.
         self.context.try_shutdown()
         self._thread.join(DEADLINE)
+        assert not self._thread.is_alive()
+        self.executor.shutdown()
         assert not self.failures, self.failures
 
 
