@@ -11,13 +11,15 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stmask_ros.images import compressed_to_bgr, to_bgr
 from stmask_ros.sources.built_in_clip import BuiltInClip
 
 DEADLINE = 120.0
+# As drivers' data are heard; deep, because a busy machine may not run this process for a while.
+BEST_EFFORT = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 ONCE = ('-p', 'loop:=false', '-p', 'wait_for_subscribers:=1')
 CALIBRATION = """
 image_width: 64
@@ -48,7 +50,7 @@ class Camera:
         ):
             if kind in topics:
                 self.node.create_subscription(
-                    kind, topic, received.append, qos_profile_sensor_data)
+                    kind, topic, received.append, BEST_EFFORT)
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'stmask_ros.camera.node', '--ros-args', *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
