@@ -27,7 +27,7 @@ from stmask_ros.lifter.transform_sources import (
 )
 from stmask_ros.lifter.worker import LifterWorker
 from stmask_ros.lifting.pipeline import Geometry, LiftingPipeline
-from stmask_ros.ros.destruction import EndedStateMachine, unless_destroyed
+from stmask_ros.ros.destruction import EndedStateMachine, leave_executor, unless_destroyed
 from stmask_ros.ros.parameter_rules import ParameterError
 from stmask_ros.ros.parameter_server import ParameterServer
 from stmask_ros.ros.qos import TopicError, make_publisher
@@ -165,6 +165,7 @@ class LifterNode(LifecycleNode):
             self.destroyed = True
             self.stop(_STOP_TIMEOUT)
             self._free()
+            leave_executor(self)
             super().destroy_node()
             # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
             # participant, with its shared memory, alive.

@@ -24,7 +24,7 @@ from stmask_ros.node.parameters import Parameters
 from stmask_ros.node.services import Services
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.node.worker import Worker
-from stmask_ros.ros.destruction import EndedStateMachine, unless_destroyed
+from stmask_ros.ros.destruction import EndedStateMachine, leave_executor, unless_destroyed
 from stmask_ros.ros.mailbox import MailboxSet
 from stmask_ros.ros.parameter_server import ParameterServer
 from stmask_ros.ros.qos import TopicError, make_publisher
@@ -228,6 +228,7 @@ class SegmenterNode(LifecycleNode):
             self.stop(_STEP_TIMEOUT)
             self._free()
             self._at_end.close()
+            leave_executor(self)
             super().destroy_node()
             # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
             # participant, with its shared memory, alive.

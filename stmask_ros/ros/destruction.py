@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
+import rclpy.node
 from lifecycle_msgs.msg import State
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -40,6 +41,12 @@ def unless_destroyed(transition: Transition[Node]) -> Transition[Node]:
             return transition(node, state)
 
     return guarded
+
+
+def leave_executor(node: rclpy.node.Node) -> None:
+    """Take a node out of its executor, which might look at it while it is being destroyed."""
+    if node.executor is not None:
+        node.executor.remove_node(node)
 
 
 class EndedStateMachine:
