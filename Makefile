@@ -2,9 +2,10 @@
 # own for each distribution. With ROS 2 installed, use colcon instead (README).
 #
 #   make demo     camera and segmenter in action; result in out/demo
-#   make test     style, types, all tests           (TESTS=test/unit: only those)
+#   make test     style, types, all tests           (TESTS=test/unit: only those; JOBS: at a time)
 #   make lint     style and types
 #   make coverage all tests with the share of lines and branches that they run
+#   make mutation share of mutants that the tests notice, an hour or more (MUTANTS='*time_guard*')
 #   make docs     the documentation site in out/docs, links between pages checked
 #   make colcon   build and test as in a colcon workspace, below build/
 #   make clean    remove what was built; distclean: the environments too
@@ -13,7 +14,9 @@
 
 DISTRO ?= kilted
 TESTS ?= test
+JOBS ?= 2
 DEMO_ARGS ?=
+MUTANTS ?=
 PYTHON ?= python3.11
 
 SHELL := /bin/bash
@@ -43,7 +46,7 @@ endif
 unexport RMW_IMPLEMENTATION VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export AMENT_PREFIX_PATH := $(abspath $(ENVIRONMENT))
 
-.PHONY: help setup demo test lint coverage docs colcon clean distclean
+.PHONY: help setup demo test lint coverage mutation docs colcon clean distclean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -54,9 +57,18 @@ setup: $(PACKAGE)
 # so a changed Python file counts at once, even before it is installed.
 demo: $(PACKAGE)
 	@$(BIN)/python -m stmask_ros.cli demo --out out/demo $(DEMO_ARGS)
+	@$(BIN)/python .ci/sizes
 
+# All tests also say which lines and branches they run: [tool.slipcover] in pyproject.toml.
 test: lint
-	$(BIN)/python -m pytest $(TESTS)
+ifeq ($(TESTS),test)
+	@mkdir -p out
+	$(BIN)/python -W ignore::RuntimeWarning:slipcover.importer -m slipcover --out out/coverage.json \
+	  -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	@$(BIN)/python .ci/coverage out/coverage.json
+else
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+endif
 
 lint: $(PACKAGE)
 	$(BIN)/python -m ruff check
@@ -71,6 +83,13 @@ coverage: $(PACKAGE)
 	@$(STEP) coverage 'Installing pytest-cov' $(BIN)/python -m pip install pytest-cov
 	@mkdir -p out/coverage
 	$(BIN)/python -m pytest --cov=stmask_ros --cov-report=term --cov-report=html:out/coverage/html $(TESTS)
+
+# Which files and tests: [tool.mutmut] in pyproject.toml. Killed mutants are kept in mutants/, and a
+# run that was stopped goes on.
+mutation: $(PACKAGE)
+	@$(STEP) mutation 'Installing mutmut' $(BIN)/python -m pip install mutmut
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m mutmut run --max-children 1 $(MUTANTS)
+	$(BIN)/python -m mutmut results
 
 docs: $(PACKAGE)
 	@$(STEP) docs 'Installing Sphinx' $(BIN)/python -m pip install -r requirements/docs.txt
@@ -98,16 +117,16 @@ $(LIBRARIES): requirements/python.txt requirements/test.txt $(WHEELS)
 	  $(BIN)/python -m pip install -r requirements/python.txt -r requirements/test.txt
 	@touch $@
 
-# Messages are compiled again only if a .msg file has changed: the CMake folder is kept.
+# Messages are compiled again only if a definition has changed: the CMake folder is kept.
 $(PACKAGE): $(LIBRARIES) CMakeLists.txt package.xml pyproject.toml setup.py \
-  $(shell find cmake config include launch model msg scripts src stmask_ros \
+  $(shell find action cmake config include launch model msg scripts src srv stmask_ros \
     -type f -not -name '*.pyc' 2>/dev/null)
 	@$(STEP) package 'Building the messages and installing the package' \
 	  $(BIN)/python -m pip install --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
 clean:
-	rm -rf build install log out .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf build install log mutants out .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 distclean: clean
 	rm -rf .venv

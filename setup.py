@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Front end for `pip install --no-build-isolation .` on ROS 2 wheels: it runs CMakeLists.txt.
 

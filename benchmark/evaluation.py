@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Time the evaluation against plain loops over pycocotools, on the same files in the same run.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The same metrics as plain loops over pycocotools calls: what the speed is compared with."""
 
 from __future__ import annotations

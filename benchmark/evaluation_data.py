@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic ground truth and predictions of a data set's size, written as the official JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 How well masks and depth are lifted, on synthetic scenes whose geometry is known exactly.
@@ -66,7 +67,7 @@ class Errors:
 
     position: of measured ones, as a share of the distance. coasted: of predicted ones, likewise.
     size: of the longer horizontal side and of the height of objects that are seen in full, as a
-    share; of round things, whose horizontal box is around the half that is seen, the height.
+    share. The shorter side of round things and of flat ones is not seen.
     velocity: a second after an object was first seen, while seen in full [m/s].
     """
 
@@ -192,11 +193,9 @@ class _Collector:
         if not np.isfinite(self._whole_since[index]) or not lifted.measured[row]:
             return
         shape = self._scene.shapes[index]
-        # Of a round thing the half that is seen has no sides: its height alone is compared.
-        sides = [0, 2] if shape.kind in ('box', 'person', 'picture') else [2]
-        true = np.array([max(shape.size[:2]), 0, shape.size[2]])[sides]
+        true = np.array([max(shape.size[:2]), shape.size[2]])
         size = lifted.turned.sizes[row]
-        found = np.array([max(size[:2]), 0, size[2]])[sides]
+        found = np.array([max(size[:2]), size[2]])
         self._size += (np.abs(found - true) / true).tolist()
         if frame.time - self._whole_since[index] >= 1.0:
             self._velocity.append(

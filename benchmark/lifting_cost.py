@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 How much processor time lifting takes, as a share of a plain numpy program in the same run.

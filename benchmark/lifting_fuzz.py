@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 Lift thousands of wrong depth images, clouds, calibrations, masks and transforms.
@@ -15,6 +16,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from stmask_ros.lifting.errors import LiftingError
@@ -53,21 +55,40 @@ def good_messages(random: np.random.Generator, number: int) -> dict[str, Any]:
     stamp = SimpleNamespace(sec=1000 + number, nanosec=0)
     header = SimpleNamespace(stamp=stamp, frame_id='camera')
     millimetres = random.integers(500, 5000, (HEIGHT, WIDTH)).astype('<u2')
+    source = SimpleNamespace(stamp=stamp, frame_id=random.choice(['camera', 'other']))
     depth = SimpleNamespace(
-        header=SimpleNamespace(stamp=stamp, frame_id=random.choice(['camera', 'other'])),
-        height=HEIGHT, width=WIDTH, step=2 * WIDTH, encoding='16UC1', is_bigendian=0,
-        data=millimetres.tobytes())
+        header=source, height=HEIGHT, width=WIDTH, step=2 * WIDTH, encoding='16UC1',
+        is_bigendian=0, data=millimetres.tobytes())
     points = random.normal(size=(500, 4)).astype('<f4') * 3
     cloud = SimpleNamespace(
-        header=depth.header, height=1, width=500, point_step=16, row_step=8000, is_bigendian=False,
+        header=source, height=1, width=500, point_step=16, row_step=8000, is_bigendian=False,
         fields=[SimpleNamespace(name=name, offset=4 * place, datatype=7, count=1)
                 for place, name in enumerate('xyz')], data=points.tobytes())
     instances = SimpleNamespace(
         header=header, image_width=WIDTH, image_height=HEIGHT, epoch=1, sequence=number,
         instances=[_instance(random, track_id) for track_id in (1, 2, 7)])
+    compressed = SimpleNamespace(
+        header=source, **random.choice([_png(millimetres), _rvl(millimetres)]))
     return {
-        'instances': instances, 'depth': depth if random.random() < 0.6 else cloud,
+        'instances': instances, 'depth': random.choice([depth, depth, cloud, compressed]),
         'depth_info': _info(), 'image_info': _info()}
+
+
+def _png(depth: np.ndarray) -> dict[str, Any]:
+    data = bytes(12) + cv2.imencode('.png', depth)[1].tobytes()
+    return {'format': '16UC1; compressedDepth png', 'data': data}
+
+
+def _rvl(depth: np.ndarray) -> dict[str, Any]:
+    """Return one run of depths, each difference in seven nibbles, though most need fewer."""
+    steps = np.diff(depth.ravel().astype(np.int64), prepend=0)
+    numbers = np.concatenate([[0, depth.size], 2 * np.abs(steps) - (steps < 0)])
+    nibbles = numbers[:, None] >> 3 * np.arange(7) & 7 | [8, 8, 8, 8, 8, 8, 0]
+    nibbles = np.pad(nibbles.ravel(), (0, -nibbles.size % 8)).reshape(-1, 8)
+    words = (nibbles << np.arange(28, -1, -4)).sum(axis=1).astype('<u4')
+    size = np.array(depth.shape[::-1], '<i4')
+    return {'format': '16UC1; compressedDepth rvl',
+            'data': bytes(12) + size.tobytes() + words.tobytes()}
 
 
 def _instance(random: np.random.Generator, track_id: int) -> Any:
@@ -112,7 +133,7 @@ def _wild(value: Any, random: np.random.Generator) -> Any:
     if isinstance(value, str):
         return WORDS[int(random.integers(len(WORDS)))]
     if isinstance(value, list):
-        changed = [float(item) for item in value]
+        changed = [float(item) for item in value] or [0.0]
         changed[int(random.integers(len(changed)))] = REALS[int(random.integers(len(REALS)))]
         return changed[:int(random.integers(0, len(changed) + 1))] if random.random() < .2 else (
             changed)

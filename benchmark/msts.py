@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Time steps of MS-STS: against window, resolution and queries, and what keeping memories saves.
 
@@ -116,6 +118,7 @@ class Bench:
         segmenter = self.segmenter(**options)
         state = self._filled(segmenter)
         image = picture(0)
+        segmenter.step([image], [state])
         times = [processor_ms(lambda: segmenter.step([image], [state]))
                  for _ in range(self.repeats)]
         return {'step_ms': statistics.median(times), 'state_MiB': state_bytes(state) / 2**20}

@@ -1,15 +1,19 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 Compare the whole step with what a user would pick instead, on the same frames in the same run.
 
 python -m benchmark.peers [--model stmask_lite] [--frames FOLDER] [--rounds 15] [--threads 2]
-    [--environment build/peers] [--output out]
+    [--sizes 448x256 512x288] [--environment build/peers] [--output out]
 makes an environment of its own for the peers (it is kept, and sees this one's PyTorch), and in it
 runs ours by each engine and precision that is at hand, YOLO11n-seg and YOLO26n-seg of Ultralytics
-with ByteTrack by PyTorch, ONNX Runtime and OpenVINO, and Mask R-CNN of torchvision on MobileNetV3.
+with ByteTrack by PyTorch, ONNX Runtime and OpenVINO, at each of the sizes, and Mask R-CNN of
+torchvision on MobileNetV3, at the first.
 All take turns, a frame each. Times are from a uint8 frame to masks on the host; the figures are
 medians of the ratios to ours by torch in float32 in the same turn. It writes peers.json and, as a
 plot, peers.svg.
+
+Ours track by the rules that the node starts with.
 
 The peers' published weights are not fetched: their networks have random ones, which cost the same.
 They detect nothing then, so their suppression, masks and tracker have less to do than with objects
@@ -37,7 +41,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ('ultralytics', 'lap', 'openvino', 'onnx', 'onnxruntime', 'onnxscript')
-SIZE = (256, 448)
+SIZES = ('448x256', '512x288')
 BASE = 'ours, torch float32'
 WARM_UP = 3
 # Ultralytics neither asks its server for news nor installs what it misses.
@@ -93,20 +97,24 @@ def _contenders(options: argparse.Namespace) -> dict[str, Contender]:
     torch.set_num_threads(options.threads)
     contenders = _ours(options.model)
     for name in ('yolo11n-seg', 'yolo26n-seg'):
-        contenders |= _ultralytics(name, options.output / 'peers')
-    return contenders | _mask_rcnn()
+        for size in options.sizes:
+            contenders |= _ultralytics(name, size, options.output / 'peers' / size)
+    return contenders | _mask_rcnn(options.sizes[0])
 
 
 def _ours(model: str) -> dict[str, Contender]:
     from stmask_ros.families.errors import ModelError
+    from stmask_ros.families.family import TrackerSettings
     from stmask_ros.tracking.segmenter import load_segmenter
 
+    # As the node starts.
+    rules = TrackerSettings(birth_threshold=0.2, nms_threshold=0.4)
     contenders: dict[str, Contender] = {}
     for engine in ('torch', 'onnxruntime', 'openvino'):
         for precision in ('float32', 'bfloat16'):
             try:
                 segmenter = load_segmenter(
-                    model, 'cpu', precision=precision, engine=engine, tell=print
+                    model, 'cpu', rules, precision, engine, tell=print
                 )
             except ModelError as error:
                 print(f'left out: {error}')
@@ -125,7 +133,12 @@ class _Stream:
         return results
 
 
-def _ultralytics(name: str, folder: Path) -> dict[str, Contender]:
+def _height_and_width(size: str) -> tuple[int, int]:
+    width, height = map(int, size.split('x'))
+    return height, width
+
+
+def _ultralytics(name: str, size: str, folder: Path) -> dict[str, Contender]:
     from ultralytics import YOLO
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,32 +147,33 @@ def _ultralytics(name: str, folder: Path) -> dict[str, Contender]:
     except FileNotFoundError as error:
         print(f'left out: {name}: {error}')
         return {}
-    weights = folder.resolve() / f'{name}.pt'
+    weights, shape = folder.resolve() / f'{name}.pt', _height_and_width(size)
     network.save(weights)
     contenders: dict[str, Contender] = {}
     for engine, form in (('torch', ''), ('onnxruntime', 'onnx'), ('openvino', 'openvino')):
-        path = weights if not form else YOLO(weights).export(format=form, imgsz=SIZE)
+        path = weights if not form else YOLO(weights).export(format=form, imgsz=shape)
         model = YOLO(path, task='segment')
-        contenders[f'{name} + ByteTrack, {engine}'] = partial(
-            model.track, persist=True, tracker='bytetrack.yaml', imgsz=SIZE, device='cpu',
+        contenders[f'{name} {size} + ByteTrack, {engine}'] = partial(
+            model.track, persist=True, tracker='bytetrack.yaml', imgsz=shape, device='cpu',
             verbose=False,
         )
     return contenders
 
 
-def _mask_rcnn() -> dict[str, Contender]:
+def _mask_rcnn(size: str) -> dict[str, Contender]:
     import torch
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.backbone_utils import mobilenet_backbone
 
+    height, width = _height_and_width(size)
     backbone = mobilenet_backbone(
         backbone_name='mobilenet_v3_large', weights=None, fpn=True, trainable_layers=6
     )
     # Three levels, with the anchors that torchvision gives to detectors on this backbone.
     anchors = AnchorGenerator(((32, 64, 128, 256, 512),) * 3, ((0.5, 1.0, 2.0),) * 3)
     network = MaskRCNN(
-        backbone, 91, min_size=SIZE[0], max_size=SIZE[1], rpn_anchor_generator=anchors
+        backbone, 91, min_size=height, max_size=width, rpn_anchor_generator=anchors
     ).eval()
 
     def run(frame: Any) -> object:
@@ -230,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--frames', type=Path, metavar='FOLDER', help='of .jpg; 30 are taken')
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--threads', type=int, default=os.cpu_count())
+    parser.add_argument('--sizes', nargs='+', default=SIZES, metavar='WIDTHxHEIGHT')
     parser.add_argument('--environment', type=Path, default=ROOT / 'build' / 'peers')
     parser.add_argument('--output', type=Path, default=Path('out'))
     parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Let a camera and the segmenter run for hours, and watch memory, tracks and latency.
 

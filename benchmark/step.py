@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Time one step of the segmenter, and compare it with the plain eager network in the same run.
 
@@ -5,7 +7,8 @@ python -m benchmark.step [--model stmask_lite | --family NAME [--configuration N
     [--device cpu] [--precision float32] [--threads 2] [--repeats 5]
     [--tables plain parts tracks cameras resolution] [--output out]
 prints a table each and writes step.json. A step is from uint8 images on the host to results on
-the host. Times are medians; the two sides of a comparison take turns. The weights are fresh ones:
+the host. Times are medians, on a CPU of processor time, which other work on the machine does not
+stretch; the two sides of a comparison take turns. The weights are fresh ones:
 they change the results, and not the work, since the number of tracks is set; of a family they are
 those of its first configuration, or of the one that is named, for 40 classes. The plain network is
 float32, eager, a frame at a time; `gflop` are its multiplications and additions as PyTorch counts
@@ -45,6 +48,7 @@ from stmask_ros.memory import keep_freed_memory
 from stmask_ros.models.checkpoint import Model, ModelDescription, load_model
 from stmask_ros.tracking.segmenter import Precision, VideoSegmenter
 
+CPU = torch.device('cpu')
 Row = dict[str, float]
 TRACKS = (0, 1, 4, 16, 20, 64)
 CAMERAS = (1, 2, 4, 8, 16)
@@ -185,13 +189,19 @@ class StepBenchmark:
         times: list[list[float]] = [[] for _ in functions]
         for repeat in range(self.repeats + 1):
             for function, mine in zip(functions, times, strict=True):
-                start = time.perf_counter()
+                start = now(self.device)
                 function()
-                if self.device.type == 'cuda':
-                    torch.cuda.synchronize(self.device)
                 if repeat > 0:
-                    mine.append(1e3 * (time.perf_counter() - start))
+                    mine.append(1e3 * (now(self.device) - start))
         return times
+
+
+def now(device: torch.device) -> float:
+    """Return the processor time [s] of this process; on a GPU the clock's, once it has no work."""
+    if device.type == 'cpu':
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 class PartTimes:
@@ -218,15 +228,11 @@ class PartTimes:
             hook.remove()
 
     def _begin(self) -> None:
-        self._starts.append(self._now())
+        self._starts.append(now(self._device))
 
     def _end(self, name: str) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + self._now() - self._starts.pop()
-
-    def _now(self) -> float:
-        if self._device.type == 'cuda':
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
+        spent = now(self._device) - self._starts.pop()
+        self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
 
 def _parts(network: nn.Module) -> dict[str, nn.Module]:
@@ -252,12 +258,17 @@ TABLES: dict[str, Callable[[StepBenchmark], list[Row]]] = {
 def _model(options: argparse.Namespace) -> Model:
     if options.family is None:
         return load_model(options.model)
-    family = family_named(options.family)
-    name = options.configuration or family.configuration_names()[0]
+    return fresh_model(options.family, options.configuration)
+
+
+def fresh_model(family_name: str, configuration: str | None = None) -> Model:
+    """Return a model of a family with fresh weights, of its first configuration without a name."""
+    family = family_named(family_name)
+    name = configuration or family.configuration_names()[0]
     network = family.build(family.configuration(name, CLASSES, {}))
     family.initialise(network, 0)
     classes = tuple(f'class {number + 1}' for number in range(CLASSES))
-    description = ModelDescription(name, name, classes, family=options.family)
+    description = ModelDescription(name, name, classes, family=family_name)
     return Model(description, network.eval().requires_grad_(False), 'fresh')
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The same network as a plain port would run it: eager, batch norm unfolded, dense heads."""
 
 from __future__ import annotations

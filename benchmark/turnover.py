@@ -1,9 +1,12 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Step the tracker through 100,000 frames in which objects constantly come and go.
 
-python -m benchmark.turnover [--steps 100000] [--output out]
-prints how memory and time per step change over the run (the slopes of straight lines through
-them) and writes turnover.json. The detections are scripted, so that only the tracker is timed.
+python -m benchmark.turnover [--model FILE] [--steps 100000] [--output out]
+prints how memory and time per step change over the run (the slopes of straight lines through them)
+and writes turnover.json. The detections are scripted, so that only STMask's tracker is timed;
+with a model, of any family, whole steps are, of pictures of which none is like another.
 """
 
 from __future__ import annotations
@@ -19,15 +22,18 @@ import numpy as np
 import psutil
 import torch
 
+from stmask_ros.families.family import TrackerSettings
 from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.association import associate
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.detection import Detections
 from stmask_ros.families.stmask.masks import assemble
 from stmask_ros.families.stmask.tracks import StreamMemory, TrackerConfig, TrackTable
+from stmask_ros.tracking.segmenter import load_segmenter
 
 OBJECTS = 12
 LIFETIME = 24
+PICTURE = (90, 128)
 
 
 class Turnover:
@@ -85,14 +91,34 @@ class Turnover:
         return found.rows(scores.argsort(descending=True))
 
 
+class Pictures:
+    """A stream of a model in which whatever is found is not there in the next picture."""
+
+    def __init__(self, model: str) -> None:
+        """model: name or path."""
+        settings = TrackerSettings(score_threshold=0.0, max_missed=1, capacity=OBJECTS)
+        self._segmenter = load_segmenter(model, tracker=settings)
+        self._random = np.random.default_rng(0)
+        self.state = self._segmenter.initial_state()
+
+    def step(self) -> None:
+        """Show another picture of coarse noise."""
+        height, width = PICTURE
+        cells = self._random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+        image = np.ascontiguousarray(cells.repeat(8, 0).repeat(8, 1)[:height, :width])
+        _, (self.state,) = self._segmenter.step([image], [self.state])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, print the slopes and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('--model', help='name or path of a model to step as a whole')
     parser.add_argument('--steps', type=int, default=100_000)
     parser.add_argument('--output', type=Path, default=Path('out'))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    report = _measure(Turnover(TrackerConfig()), options.steps)
+    turnover = Pictures(options.model) if options.model else Turnover(TrackerConfig())
+    report = _measure(turnover, options.steps)
     for name, value in report.items():
         print(f'{name:32}{value:14.4g}')
     options.output.mkdir(parents=True, exist_ok=True)
@@ -100,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
 
 
-def _measure(turnover: Turnover, steps: int) -> dict[str, float]:
+def _measure(turnover: Turnover | Pictures, steps: int) -> dict[str, float]:
     process = psutil.Process()
     # Filled, so that noting down takes no new memory on the way.
     seconds, bytes_used, tracks = np.full((3, steps), np.nan)

@@ -1,3 +1,6 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+
 # Only for ROS 2 from PyPI wheels: passed as CMAKE_PROJECT_INCLUDE. A stock ROS 2 never reads it.
 # Both repairs run when the project has been read to its end, with all packages found.
 

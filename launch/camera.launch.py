@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Start a camera and the segmenter, which configures and activates itself.
 

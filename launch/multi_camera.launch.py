@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Start one segmenter for several cameras, and a camera node for each if there are no others.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Play a bag through the segmenter with the stamps it was recorded with, and stop at its end.
 
@@ -24,6 +26,7 @@ from launch.actions import (
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration
+from launch_ros.actions import SetParameter
 from launch_ros.ros_adapters import get_ros_node
 
 from stmask_ros.bags import BagError, choose_image_topic
@@ -73,6 +76,9 @@ def _listen_to_bag(context: LaunchContext) -> list[Action]:
     return [
         SetLaunchConfiguration('image_topic', topic.removesuffix('/compressed')),
         SetLaunchConfiguration('image_transport', 'compressed' if compressed else 'raw'),
+        # The player sends the first images at once: none may be lost before it is counted.
+        SetParameter(f'qos_overrides.{topic}.subscription.reliability', 'reliable'),
+        SetParameter(f'qos_overrides.{topic}.subscription.depth', 10),
     ]
 
 

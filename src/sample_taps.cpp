@@ -1,4 +1,6 @@
+// Copyright 2026 stmask_ros developers
 // SPDX-License-Identifier: Apache-2.0
+
 // Takes the samples of a deformable convolution in one pass: the same as the PyTorch operators in
 // layers/deformable.py. Plain C interface; layers/sampling.py loads it.
 
@@ -81,7 +83,8 @@ INLINED void sample(
   const int32_t top = static_cast<int32_t>(y + 1) - 1, left = static_cast<int32_t>(x + 1) - 1;
   const int32_t bottom = top + 1, right = left + 1;
   const float below = y - top, after = x - left;
-  const float lower = bottom < rows ? below * factor : 0, upper = top < 0 ? 0 : (1 - below) * factor;
+  const float lower = bottom < rows ? below * factor : 0;
+  const float upper = top < 0 ? 0 : (1 - below) * factor;
   const float east = right < columns ? after : 0, west = left < 0 ? 0 : 1 - after;
   const float weight[] = {upper * west, upper * east, lower * west, lower * east};
   const float * above = map + std::max(top, 0) * columns * channels;

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Persistent instance masks for robots: STMask as a ROS 2 node."""
 
 import os

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The command line: `stmask COMMAND`."""
 
 from __future__ import annotations
@@ -9,9 +11,12 @@ from collections.abc import Sequence
 
 from stmask_ros.commands import evaluation as evaluation
 from stmask_ros.commands import export as export
+from stmask_ros.commands import label as label
+from stmask_ros.commands import teaching as teaching
 from stmask_ros.commands import training as training
 from stmask_ros.commands import weights as weights
 from stmask_ros.commands.common_options import add_overwrite
+from stmask_ros.commands.look_options import add_look
 from stmask_ros.memory import keep_freed_memory
 
 
@@ -25,7 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     evaluation.register(commands)
     weights.register(commands)
     export.register(commands)
+    label.register(commands)
     training.register(commands)
+    teaching.register(commands)
     return parser
 
 
@@ -51,6 +58,7 @@ def _register_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         '--birth-threshold', type=float, default=0.2,
         help='lowest score of a detection that starts a track, 0 to 1',
     )
+    add_look(demo)
     demo.add_argument(
         '--depth', action='store_true',
         help='a synthetic room with depth through camera, segmenter and lifter, seen from above',

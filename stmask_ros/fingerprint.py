@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What decides a run's result, kept with the run: what goes on with it must be the same."""
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def files_fingerprint(folder: Path, names: Iterable[str]) -> Fingerprint:
 def _size_and_time(path: Path) -> str:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return '0 0'
     return f'{status.st_size} {status.st_mtime_ns}'
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """What pip has to install beside ROS 2, and what to say where it is missing."""
 

@@ -1,7 +1,10 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Instance masks as tight regions, and their encodings. No ROS, no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -11,19 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from stmask_ros.run_lengths import MAXIMUM_PIXELS, MOST_CHARACTERS, decode_spans
+
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
 
-# A number of a compressed COCO string is written in digits of five bits, least significant first;
-# a sixth bit says that more follow.
-_DIGIT_BITS = 5
-_MORE = 32
-_MOST_DIGITS = 7
-
-# Largest mask that is decoded [pixel], as in include/stmask_ros/mask_codec.hpp: a message cannot
-# ask for more memory than this.
-MAXIMUM_PIXELS = 1 << 28
+# Of all masks of one message [pixel]: 100 objects that each fill a picture of 4K.
+MAXIMUM_PIXELS_IN_ALL = 1 << 30
 
 
 class MaskEncoding(IntEnum):
@@ -102,6 +100,18 @@ class RegionMask:
         full[self.y_offset:bottom, self.x_offset:right] = self.pixels
         return full
 
+    def within(self, visible: BoolArray) -> RegionMask:
+        """Return what is left of the mask where bool [image height, image width] is true."""
+        bottom, right = self.y_offset + self.height, self.x_offset + self.width
+        here = visible[self.y_offset:bottom, self.x_offset:right]
+        if here.all():
+            return self
+        left = RegionMask.from_full(self.pixels & here)
+        if not left.pixels.size:
+            return left
+        return RegionMask(
+            self.x_offset + left.x_offset, self.y_offset + left.y_offset, left.pixels)
+
     def encode(self, encoding: MaskEncoding) -> bytes:
         """Return the region's pixels as InstanceMask.data in this encoding."""
         if encoding is MaskEncoding.NONE or self.pixels.size == 0:
@@ -134,7 +144,8 @@ class RegionMask:
             raise ValueError('the message carries no mask (encoding NONE)')
         raw = bytes(data)
         if kind is MaskEncoding.COCO_RLE:
-            return cls(x_offset, y_offset, _from_runs(raw, height, width))
+            (region,) = _from_runs([raw], [(height, width)])
+            return cls(x_offset, y_offset, region)
         pixels = height * width
         expected = (pixels + 7) // 8 if kind is MaskEncoding.BITPACK else pixels
         if len(raw) != expected:
@@ -152,43 +163,27 @@ def _check_size(height: int, width: int) -> None:
         )
 
 
-def run_lengths(counts: bytes) -> npt.NDArray[np.int64]:
-    """
-    Return the run lengths of a compressed COCO string, the first one of pixels outside.
-
-    pycocotools reads them too, but trusts them: on damaged ones it writes outside its memory.
-    Raises ValueError if the string is no such thing.
-    """
-    digits = np.frombuffer(counts, np.uint8).astype(np.int64) - ord('0')
-    if digits.size == 0 or digits.min() < 0 or digits.max() >= 64 or digits[-1] & _MORE:
-        raise ValueError('the run lengths are damaged: expected complete COCO numbers')
-    last = np.flatnonzero((digits & _MORE) == 0)
-    first = np.concatenate(([0], last[:-1] + 1))
-    lengths = last - first + 1
-    if lengths.max() > _MOST_DIGITS:
-        raise ValueError('the run lengths are damaged: a number is too long')
-    shift = _DIGIT_BITS * (np.arange(digits.size) - np.repeat(first, lengths))
-    numbers = np.add.reduceat((digits & 31) << shift, first)
-    numbers -= np.where(digits[last] & 16, 1 << (_DIGIT_BITS * lengths), 0)
-    # From the fourth on, a number is the difference to the run two before.
-    numbers[1::2] = numbers[1::2].cumsum()
-    numbers[2::2] = numbers[2::2].cumsum()
-    return numbers
-
-
-def _from_runs(counts: bytes, height: int, width: int) -> BoolArray:
-    pixels = height * width
-    # Looked at one by one before they are added up: a sum can be made to wrap.
-    runs = run_lengths(counts[:_MOST_DIGITS * (pixels + 1) + 1])
-    if runs.size > pixels + 1:
-        raise ValueError(f'COCO_RLE: there are more runs than {pixels} pixels can have')
-    if runs.min() < 0 or runs.max() > pixels or runs.sum() != pixels:
-        raise ValueError(
-            f'COCO_RLE: expected runs of {pixels} pixels in all, got lengths from {runs.min()} to '
-            f'{runs.max()}'
-        )
-    columns_first = np.repeat(np.arange(runs.size) % 2 == 1, runs)
-    return np.ascontiguousarray(columns_first.reshape(width, height).T)
+def _from_runs(texts: Sequence[bytes], sizes: Sequence[tuple[int, int]]) -> list[BoolArray]:
+    """Return the pixels of COCO_RLE regions of these heights and widths."""
+    for text, (height, width) in zip(texts, sizes, strict=True):
+        if len(text) > MOST_CHARACTERS * (height * width + 1):
+            raise ValueError(
+                f'COCO_RLE: {len(text)} bytes are more than {height}x{width} pixels can need')
+    shapes = np.array(sizes, np.int64).reshape(-1, 2)
+    spans, counts, _ = decode_spans(texts, shapes, exact=True)
+    areas = shapes.prod(axis=1)
+    ends = areas.cumsum()
+    starts = ends - areas
+    # From each edge to the next, pixels are outside, inside, and so on, through all regions.
+    edges = np.concatenate((
+        [0], (spans + starts.repeat(counts)[:, None]).ravel(), ends[-1:]))
+    pixels = np.repeat(np.arange(edges.size - 1) % 2 == 1, edges[1:] - edges[:-1])
+    return [
+        # As in RegionMask.encode.
+        cv2.transpose(pixels[start:end].view(np.uint8).reshape(width, height)).view(bool)
+        for start, end, (height, width) in zip(
+            starts.tolist(), ends.tolist(), sizes, strict=False)
+    ]
 
 
 def decode(mask: Any) -> RegionMask:
@@ -196,3 +191,36 @@ def decode(mask: Any) -> RegionMask:
     return RegionMask.decode(
         mask.encoding, mask.x_offset, mask.y_offset, mask.width, mask.height, mask.data
     )
+
+
+def check_total(masks: Sequence[Any]) -> None:
+    """Raise ValueError if InstanceMask messages have more than MAXIMUM_PIXELS_IN_ALL."""
+    pixels = sum(mask.width * mask.height for mask in masks)
+    if pixels > MAXIMUM_PIXELS_IN_ALL:
+        raise ValueError(
+            f'masks of {pixels} pixels in all are too large: expected at most '
+            f'{MAXIMUM_PIXELS_IN_ALL}')
+
+
+def decode_all(masks: Sequence[Any]) -> list[RegionMask]:
+    """
+    Return the RegionMasks of the InstanceMask messages of one image, run lengths in one go.
+
+    Raises ValueError as decode and check_total do.
+    """
+    check_total(masks)
+    of_runs = [
+        index for index, mask in enumerate(masks)
+        if mask.encoding == MaskEncoding.COCO_RLE and mask.width and mask.height
+    ]
+    sizes = [(masks[index].height, masks[index].width) for index in of_runs]
+    for size in sizes:
+        _check_size(*size)
+    pixels = _from_runs([bytes(masks[index].data) for index in of_runs], sizes)
+    regions = {
+        index: RegionMask(masks[index].x_offset, masks[index].y_offset, region)
+        for index, region in zip(of_runs, pixels, strict=True)
+    }
+    return [
+        regions[index] if index in regions else decode(mask) for index, mask in enumerate(masks)
+    ]

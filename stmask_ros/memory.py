@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Memory that every image needs again: the C library keeps it, instead of giving it back."""
 
 from __future__ import annotations

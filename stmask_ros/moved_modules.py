@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Modules that have moved: their former names can be imported for one more release."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Files that a command writes: they appear whole or not at all, and replace only its own."""
 
 from __future__ import annotations
@@ -104,7 +106,8 @@ def output_folder(
     new = not folder.exists()
     mark = claim(folder, command, overwrite)
     try:
-        with _locked(folder, command), _stage(folder) as stage:
+        refusal = f'another stmask {command} is writing into {folder}'
+        with locked(folder, refusal), _stage(folder) as stage:
             yield stage
             _publish(stage, folder, mark, overwrite)
     finally:
@@ -121,13 +124,14 @@ def _check_inputs(folder: Path, inputs: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, command: str) -> Iterator[None]:
+def locked(folder: Path, refusal: str) -> Iterator[None]:
+    """Keep other programs from writing into a folder; OutputError with `refusal` if one does."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise OutputError(f'another stmask {command} is writing into {folder}') from None
+        raise OutputError(refusal) from None
     finally:
         os.close(handle)
 

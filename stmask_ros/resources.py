@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Where the files that come with the package are: models, configuration."""
 
 from __future__ import annotations

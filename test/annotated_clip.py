@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Short clips whose objects are known to the pixel, as data sets and as bags."""
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ import PIL.Image
 from pycocotools import mask as coco_mask
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from skimage import data
+
+from stmask_ros.sources.built_in_clip import BuiltInClip
 
 Bgr = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -62,6 +67,21 @@ def crossing_shapes(name: str, count: int, seed: int) -> Clip:
         discs.append(disc)
         squares.append(square)
     return Clip(name, frames, [discs, squares], [3, 4])
+
+
+def walking_cat(name: str, count: int) -> Clip:
+    """Return a clip of photographs: the cat of the built-in clip crosses a picture of a table."""
+    cat, table = BuiltInClip().cutouts()['cat'], data.coffee()[..., ::-1]
+    opaque, height, width = cat[..., 3:] / 255, *cat.shape[:2]
+    frames, masks = [], []
+    for left in range(200, 200 + 6 * count, 6):
+        frame, mask = table.copy(), np.zeros(table.shape[:2], bool)
+        place = np.s_[table.shape[0] - height - 20:-20, left:left + width]
+        frame[place] = (frame[place] * (1 - opaque) + cat[..., :3]).round()
+        mask[place] = cat[..., 3] > 127
+        frames.append(frame)
+        masks.append(mask)
+    return Clip(name, frames, [masks], [2])
 
 
 def davis_composite(davis: Path, count: int, step: int = 4, scale: float = 0.25) -> Clip:

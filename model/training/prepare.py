@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Gather what `stmask_lite` is trained and chosen by, next to its configuration."""
 
 from __future__ import annotations

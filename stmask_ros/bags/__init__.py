@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Rosbag2 files, read and written without a ROS installation."""
 
 from stmask_ros.bags.files import (

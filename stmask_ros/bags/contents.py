@@ -1,7 +1,10 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The files of a bag in the order of their messages, whatever its recorder left of them."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -181,8 +184,7 @@ class _Decompressed:
         plain = Path(self._folder.name) / path.stem
         self._damage = ''
         try:
-            with path.open('rb') as packed, plain.open('wb') as file:
-                zstandard.ZstdDecompressor().copy_stream(packed, file)
+            _decompress(path, plain)
         except (zstandard.ZstdError, OSError) as error:
             self._damage = f'{path.name} breaks off: {error}'
         self._file = _KINDS[plain.suffix](plain)
@@ -196,6 +198,23 @@ class _Decompressed:
         return self._file.first_time
 
     def messages(self, topics: Sequence[str]) -> Iterator[SerialisedMessage]:
-        yield from self._file.messages(topics)
+        try:
+            yield from self._file.messages(topics)
+        except CutOffError as error:
+            raise CutOffError(self._damage or str(error)) from error
         if self._damage:
             raise CutOffError(self._damage)
+
+
+def _decompress(packed: Path, plain: Path) -> None:
+    """Write what a file holds; OSError beyond half of what is free on the disk, also in memory."""
+    most = shutil.disk_usage(plain.parent).free // 2
+    size = 0
+    with packed.open('rb') as source, plain.open('wb') as file:
+        for piece in zstandard.ZstdDecompressor().read_to_iter(source):
+            size += len(piece)
+            if size > most:
+                raise OSError(
+                    f'it holds more than half of what is free in {plain.parent.parent}; '
+                    'decompress it with `zstd -d`, or set TMPDIR to a folder with more room')
+            file.write(piece)

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Rosbag2 files with our messages, read and written without a ROS installation."""
 
 from __future__ import annotations
@@ -14,7 +16,14 @@ from rosbags.typesys.store import Typestore
 
 from stmask_ros.bags.contents import BagError, bag_topics, listing, offered_qos, open_bag
 from stmask_ros.bags.image_topics import ImageTopic, choose_image_topic, image_topic
-from stmask_ros.bags.types import COMPRESSED_IMAGE, IMAGE, INSTANCES, LABEL_INFO, message_types
+from stmask_ros.bags.types import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    INSTANCES,
+    LABEL_INFO,
+    deserialised,
+    message_types,
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ def read_bag(path: Path, *topics: str) -> Iterator[BagMessage]:
     for message in open_bag(path).messages(topics):
         if message.type_name in types.types:
             try:
-                content = types.deserialize_cdr(message.data, message.type_name)
+                content = deserialised(message.data, message.type_name)
             except Exception as error:
                 raise BagError(
                     f'the bag {path} cannot be read on: a message of {message.topic} is no '

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which topic of a bag holds the pictures that somebody means who names none."""
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ from stmask_ros.bags.contents import (
     listing,
     open_bag,
 )
-from stmask_ros.bags.types import COMPRESSED_IMAGE, IMAGE, INSTANCES, LABEL_INFO, message_types
+from stmask_ros.bags.types import (
+    COMPRESSED_IMAGE,
+    IMAGES,
+    INSTANCES,
+    LABEL_INFO,
+    VIDEO,
+    deserialised,
+)
 from stmask_ros.images import ImageError, has_colour
 
 _OUTPUTS = ('overlay', 'label_image')
@@ -60,13 +69,13 @@ class ImageTopic:
 
 def choose_image_topic(path: Path, wanted: str = '') -> ImageTopic:
     """
-    Return a topic of images, raw or compressed: the wanted one, or the likeliest.
+    Return a topic of images, raw, compressed or video: the wanted one, or the likeliest.
 
     Colour goes before grey, infrared and depth, what a segmenter published comes last, and among
     equals the names decide. Raises BagError if the bag has none, or not the wanted one.
     """
     topics = bag_topics(path)
-    images = {name: kind for name, kind in topics.items() if kind in (IMAGE, COMPRESSED_IMAGE)}
+    images = {name: kind for name, kind in topics.items() if kind in IMAGES}
     if wanted and wanted not in images:
         raise BagError(
             f'{wanted} is no topic of images in the bag {path}; it has {listing(topics)}; of '
@@ -74,7 +83,7 @@ def choose_image_topic(path: Path, wanted: str = '') -> ImageTopic:
     ours = {name for name in images if _is_output(name, topics)}
     if not wanted and not images.keys() - ours:
         raise BagError(
-            f'the bag {path} has no images ({IMAGE} or {COMPRESSED_IMAGE}); it has '
+            f'the bag {path} has no images ({" or ".join(IMAGES)}); it has '
             f'{listing(topics | foreign_topics(path))}')
     order = sorted(images) if len(images) == 1 else _by_rank(open_bag(path), images, ours)
     topic = wanted or order[0]
@@ -88,7 +97,7 @@ def image_topic(path: Path, wanted: str = '') -> str:
 
 def _is_output(topic: str, topics: Mapping[str, str]) -> bool:
     """Return whether a segmenter that was recorded, too, has published these pictures."""
-    namespace, _, name = topic.rpartition('/')
+    namespace, _, name = topic.removesuffix('/compressed').rpartition('/')
     return name in _OUTPUTS and any(
         topics.get(f'{place}/{beside}') == kind
         for place in (namespace, namespace.rpartition('/')[0])
@@ -110,7 +119,8 @@ def _rank(bag: BagContents, topic: str, type_name: str) -> _Rank:
     if first is None:
         return _Rank.EMPTY
     try:
-        colour = has_colour(first, compressed=type_name == COMPRESSED_IMAGE)
+        # What a video shows, its first packet does not tell: cameras send colour.
+        colour = type_name in VIDEO or has_colour(first, compressed=type_name == COMPRESSED_IMAGE)
     except ImageError:
         return _Rank.NO_PICTURE
     if _ASIDE.search(topic.lower()):
@@ -122,7 +132,7 @@ def _first_message(bag: BagContents, topic: str, type_name: str) -> Any:
     """Return the first message of a topic that is one; None if there is none."""
     try:
         for message in bag.messages([topic]):
-            return message_types().deserialize_cdr(message.data, type_name)
+            return deserialised(message.data, type_name)
     except Exception:  # whatever a broken file or message leads the parsers to
         return None
     return None

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """An MCAP file of a bag, with or without its index: all but the last chunk is still there."""
 
 from __future__ import annotations
@@ -8,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from mcap import records
-from mcap.reader import SeekingReader
 from mcap.records import Message
-from mcap.stream_reader import StreamReader
 from mcap.summary import Summary
 
+from stmask_ros.bags.mcap_chunks import all_records
+from stmask_ros.bags.mcap_index import messages_in_order, read_index
 from stmask_ros.bags.serialised import (
     Channel,
     CutOffError,
@@ -21,6 +23,7 @@ from stmask_ros.bags.serialised import (
     qos_of,
     unpacked,
 )
+from stmask_ros.bags.unpacking import UnpackingError
 
 _CDR = 'cdr'
 
@@ -64,25 +67,29 @@ class McapFile:
         except CutOffError:
             raise
         except Exception as error:  # whatever a broken file leads the parser to
-            raise CutOffError(f'{self._path.name} breaks off: {error!r}') from error
+            reason = str(error) if isinstance(error, UnpackingError) else repr(error)
+            raise CutOffError(f'{self._path.name} breaks off: {reason}') from error
 
     @cached_property
     def _index(self) -> Summary | None:
         """Return the index; None where there is none, or one that does not help to read."""
         with suppress(Exception), self._path.open('rb') as stream:
-            summary = SeekingReader(stream).get_summary()
+            summary = read_index(stream)
             if summary and summary.chunk_indexes and _names_its_channels(summary):
                 return summary
         return None
 
     def _indexed(self, topics: Sequence[str]) -> Iterator[tuple[Channel, Message]]:
-        known: dict[int, Channel] = {}
+        assert self._index is not None
+        channels = {
+            key: _channel(channel, self._index.schemas)
+            for key, channel in self._index.channels.items()
+        }
+        wanted = {key for key, channel in channels.items()
+                  if not topics or channel.topic in topics}
         with self._path.open('rb') as stream:
-            for schema, channel, message in SeekingReader(stream).iter_messages(topics or None):
-                if channel.id not in known:
-                    schemas = {schema.id: schema} if schema else {}
-                    known[channel.id] = _channel(channel, schemas)
-                yield known[channel.id], message
+            for message in messages_in_order(stream, self._index, wanted):
+                yield channels[message.channel_id], message
 
     def _scanned(self) -> Iterator[tuple[Channel, Message]]:
         """Yield the messages from the start of the file, as its recorder wrote it."""
@@ -90,7 +97,7 @@ class McapFile:
         channels: dict[int, Channel] = {}
         with self._path.open('rb') as stream:
             try:
-                for record in StreamReader(stream).records:
+                for record in all_records(stream):
                     if isinstance(record, records.Schema):
                         schemas[record.id] = record
                     elif isinstance(record, records.Channel):
@@ -98,8 +105,9 @@ class McapFile:
                     elif isinstance(record, Message):
                         yield channels[record.channel_id], record
             except Exception as error:
+                reason = f': {error}' if isinstance(error, UnpackingError) else ''
                 raise CutOffError(
-                    f'{self._path.name} breaks off at byte {stream.tell()}') from error
+                    f'{self._path.name} breaks off at byte {stream.tell()}{reason}') from error
 
 
 def _names_its_channels(summary: Summary) -> bool:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Quality of service written into bags, with which a player publishes their topics."""
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a recording of the segmenter holds: checked message by message, summed up, and shown."""
 
 from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stmask_ros.bags.files import COMPRESSED_IMAGE, IMAGE, INSTANCES, BagMessage, read_bag
-from stmask_ros.images import compressed_to_bgr, to_bgr
+from stmask_ros.bags.files import INSTANCES, BagMessage, read_bag
+from stmask_ros.bags.image_reader import pictures
 from stmask_ros.images.raw import Bgr
 from stmask_ros.masks import MaskEncoding, decode
 
@@ -113,15 +115,6 @@ def _header(content: Any) -> tuple[int, int, str]:
 def _latency(message: BagMessage) -> float:
     sec, nanosec, _ = _header(message.content)
     return message.time * 1e-9 - (sec + nanosec * 1e-9)
-
-
-def pictures(bag: Path, topic: str) -> Iterator[Bgr]:
-    """Yield the images of a topic, raw or compressed, as uint8 BGR [H, W, 3]; or ImageError."""
-    for message in read_bag(bag, topic):
-        if message.type_name == IMAGE:
-            yield to_bgr(message.content)
-        elif message.type_name == COMPRESSED_IMAGE:
-            yield compressed_to_bgr(message.content)
 
 
 def write_video(path: Path, frames: Iterable[Bgr], rate: float) -> int:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What lies in the files of a bag, before anything is deserialised."""
 
 from __future__ import annotations
@@ -8,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-import zstandard
 from rosbags.interfaces import Qos
 from rosbags.rosbag2.metadata import parse_qos
+
+from stmask_ros.bags.unpacking import unpacked_zstd
 
 _ZSTD = b'\x28\xb5\x2f\xfd'
 
@@ -80,10 +83,10 @@ def plain_type_name(text: str) -> str:
 
 
 def unpacked(channel: Channel, time: int, data: bytes) -> SerialisedMessage:
-    """Return a message of a file; one that its recorder compressed by itself is decompressed."""
+    """Return a message of a file; one that its recorder compressed is decompressed."""
     was_compressed = data.startswith(_ZSTD)  # with which no CDR begins
     if was_compressed:
-        data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        data = unpacked_zstd(data)
     return SerialisedMessage(channel.topic, channel.type_name, time, data, was_compressed)
 
 

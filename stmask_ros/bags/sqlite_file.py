@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """An SQLite file (.db3) of a bag, also one whose recorder was killed."""
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class SqliteFile:
         """Return when its first message was recorded [ns]."""
         with suppress(CutOffError):
             time = next(self._rows('SELECT MIN(timestamp) FROM messages'))[0]
-            return None if time is None else int(time)
+            return time if isinstance(time, int) else None
         return None
 
     def messages(self, topics: Sequence[str]) -> Iterator[SerialisedMessage]:
@@ -56,7 +58,12 @@ class SqliteFile:
             'SELECT topic_id, timestamp, data FROM messages '
             f'WHERE topic_id IN ({marks}) ORDER BY timestamp, id', *chosen)
         for key, time, data in rows:
-            yield self._message(chosen[key], time, bytes(data))
+            # A column of SQLite holds what was written to it, whatever its type says.
+            if not isinstance(time, int) or not isinstance(data, bytes):
+                raise CutOffError(
+                    f'{self._path.name} breaks off: expected messages as time and bytes, got '
+                    f'{type(time).__name__} and {type(data).__name__}')
+            yield self._message(chosen[key], time, data)
 
     def _message(self, channel: Channel, time: int, data: bytes) -> SerialisedMessage:
         try:
@@ -70,10 +77,15 @@ class SqliteFile:
         # The first distributions recorded no quality of service.
         offered = 'offered_qos_profiles' if 'offered_qos_profiles' in columns else "''"
         rows = self._rows(f'SELECT id, name, type, serialization_format, {offered} FROM topics')
-        return {
-            key: Channel(name, plain_type_name(type_name), encoding, qos_of(text))
-            for key, name, type_name, encoding, text in rows
-        }
+        topics = {}
+        for key, *texts, quality in rows:
+            if not all(isinstance(text, str) for text in texts):
+                raise CutOffError(
+                    f'{self._path.name} breaks off: expected topics as text, got {texts!r:.60}')
+            name, type_name, encoding = texts
+            topics[key] = Channel(
+                name, plain_type_name(type_name), encoding, qos_of(str(quality or '')))
+        return topics
 
     def _rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query; CutOffError where the file cannot be read."""

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """CameraInfo from a calibration file, as camera_calibration and camera_info_manager write it."""
 
 from __future__ import annotations

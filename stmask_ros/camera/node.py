@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The camera node: publishes a camera, a video, pictures, a bag or the built-in clip."""
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from stmask_ros.images.raw import ImageError
 from stmask_ros.ros import node_help
 from stmask_ros.ros.qos import TopicError
 from stmask_ros.ros.transport import use_large_message_profile
+from stmask_ros.ros.unknown_parameters import warn_of_unknown_qualities
 from stmask_ros.sources.opening import open_source
 from stmask_ros.sources.source import Source, SourceError, SourceOptions
 
@@ -64,6 +67,7 @@ class CameraNode(Node):
         self._settings = declare_camera_parameters(self)
         self._source = _open(self._settings)
         self._topics = CameraTopics(self, self._settings)
+        warn_of_unknown_qualities(self)
         self._stop = Event()
         self._schedule = Schedule(self._settings.rate)
         self._thread = Thread(target=self._run, name='camera', daemon=True)

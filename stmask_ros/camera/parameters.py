@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The camera node's parameters: declared, checked, read once at start-up."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """When the frames of a source are due. No ROS, and no clock of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The camera node's topics: what is published of a frame, and only while someone listens."""
 
 from __future__ import annotations

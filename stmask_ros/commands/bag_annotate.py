@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The command that writes what the node would say beside a recording: `stmask bag annotate`."""
 
 from __future__ import annotations
@@ -7,6 +9,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rclpy.serialization import serialize_message
 from rich.progress import Progress
@@ -27,7 +30,12 @@ from stmask_ros.bags.files import (
 )
 from stmask_ros.bags.offered_qos import latched_qos
 from stmask_ros.commands.bag_lift import LiftedTopics, lift_bag
-from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter
+from stmask_ros.commands.chosen_segmenter import (
+    chosen_look,
+    load_chosen_segmenter,
+    look_for_classes,
+    tracker_settings,
+)
 from stmask_ros.masks import MaskEncoding
 from stmask_ros.output_files import check_free, output_folder
 from stmask_ros.ros.messages import (
@@ -38,12 +46,14 @@ from stmask_ros.ros.messages import (
     label_info_message,
     time_message,
 )
-from stmask_ros.tracking.replay import Replay, ReplayedImage, picture_of, stamp_of
-from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter
+from stmask_ros.tracking.replay import Replay, ReplayedImage, stamp_of
+from stmask_ros.tracking.segmenter import ModelError
 from stmask_ros.views.overlay import draw_overlay
 
 _LOGGER = logging.getLogger(__name__)
-_OUTPUTS = ('instances', 'label_info', 'overlay', 'label_image', 'detections')
+_OUTPUTS = (
+    'instances', 'label_info', 'overlay', 'overlay/compressed', 'label_image', 'class_image',
+    'confidence_image', 'class_map', 'annotations', 'outlines', 'detections', 'selected')
 _LABEL_INFO = 'stmask_ros/msg/LabelInfo'
 
 
@@ -56,9 +66,11 @@ def run(options: argparse.Namespace) -> int:
         ) as folder:
             chosen = choose_image_topic(options.bag, options.topic)
             _LOGGER.info('images: %s', chosen)
+            look = chosen_look(options)
             segmenter = load_chosen_segmenter(options)
+            look_for_classes(segmenter, tracker_settings(options), options.classes)
             annotator = Annotator(
-                options.bag, chosen.topic, segmenter, options.name, options.max_gap)
+                options.bag, chosen.topic, options.name, Replay(segmenter, options.max_gap, look))
             count = annotator.write(folder / 'bag')
             _unfold(_with_depth(options, chosen.topic, folder / 'bag'))
     except (BagError, ModelError, OSError, ValueError) as error:
@@ -98,26 +110,24 @@ class Annotator:
     damage: why the bag could not be read to its end; empty if it could.
     """
 
-    def __init__(
-        self, bag: Path, topic: str, segmenter: VideoSegmenter, name: str, max_gap: float
-    ) -> None:
+    def __init__(self, bag: Path, topic: str, name: str, replay: Replay) -> None:
         """
         Prepare.
 
-        topic: of the images. name: of the node, before its topics. max_gap: see Replay. What a
+        topic: of the images. name: of the node, before its topics. replay: not begun. What a
         node of this name has said in the bag is replaced; BagError if the images are among it.
         """
         self.damage = ''
         self._bag = bag
         self._topic = topic
-        self._segmenter = segmenter
+        self._segmenter = segmenter = replay.segmenter
         self._name = '/' + name.strip('/')
         self._replaced = {f'{self._name}/{output}' for output in _OUTPUTS} & set(bag_topics(bag))
         if topic in self._replaced:
             raise BagError(
                 f'the images {topic} would be replaced by what is said of them: choose another '
                 '--name')
-        self._replay = Replay(segmenter, max_gap)
+        self._replay = replay
         self._written = InstanceFormat(
             segmenter.model_name, segmenter.class_names, MaskEncoding.COCO_RLE
         )
@@ -178,11 +188,10 @@ class Annotator:
             self._skipped += 1
             _LOGGER.warning('image %d dropped: %s', image.position + 1, image.detail)
             return False
-        header = _header(image.message)
+        header = _header(image.taken)
         instances = instances_message(image.result, header, self._skipped, self._written)
         instances.processing_time = duration_message(round(image.seconds * 1e9))
-        picture = picture_of(image.message).pixels
-        overlay = draw_overlay(picture, image.result, self._segmenter.class_names)
+        overlay = draw_overlay(image.pixels(), image.result, self._segmenter.class_names)
         time = image.message.time
         writer.write(
             f'{self._name}/instances', INSTANCES, time, serialize_message(instances)
@@ -202,6 +211,5 @@ class Annotator:
         writer.write(f'{self._name}/label_info', _LABEL_INFO, time, serialize_message(message))
 
 
-def _header(message: BagMessage) -> Header:
-    header = message.content.header
-    return Header(stamp=time_message(stamp_of(message.content)), frame_id=header.frame_id)
+def _header(taken: Any) -> Header:
+    return Header(stamp=time_message(stamp_of(taken)), frame_id=taken.header.frame_id)

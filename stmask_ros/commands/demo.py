@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The demo: camera and segmenter as real nodes in processes of their own, recorded and shown."""
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from stmask_ros.commands.demo_processes import (
     running_process,
     spin_until,
 )
+from stmask_ros.commands.look_options import look_parameters
 from stmask_ros.families.errors import ModelError
 from stmask_ros.models.checkpoint import find_model, read_description
 from stmask_ros.msg import LabelInfo, TrackedInstanceArray
@@ -59,8 +62,8 @@ def run_demo(arguments: Namespace) -> int:
     """
     Run the demo; return 0 if every recorded message kept its promises, else 1.
 
-    arguments: out, overwrite, source, model, device, rate, birth_threshold, as stmask_ros.cli
-    defines them.
+    arguments: out, overwrite, source, model, device, rate, birth_threshold and those of
+    look_options, as stmask_ros.cli defines them.
     """
     console = Console()
     out = Path(arguments.out)
@@ -90,18 +93,7 @@ def run_demo(arguments: Namespace) -> int:
 
 def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, str]:
     """Run both nodes until the source ends; return the segmenter's last report."""
-    segmenter = [
-        '-m', 'stmask_ros.node.segmenter_node', '--ros-args', '-r', f'image:={_IMAGES}',
-        '-p', 'autostart:=true', '-p', f'model:={arguments.model}',
-        '-p', f'device:={arguments.device}',
-        '-p', f'birth_threshold:={float(arguments.birth_threshold)}',
-    ]
-    camera = [
-        '-m', 'stmask_ros.camera.node', '--ros-args', '-r', '__ns:=/camera',
-        '-p', f"source:='{arguments.source}'", '-p', f"bag_topic:='{arguments.topic}'",
-        '-p', f'rate:={float(arguments.rate)}',
-        '-p', 'loop:=false', '-p', 'wait_for_subscribers:=2',
-    ]
+    segmenter, camera = _segmenter_command(arguments), _camera_command(arguments)
     progress = Progress(
         SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn(), console=console
     )
@@ -138,6 +130,25 @@ def _run_nodes(arguments: Namespace, out: Path, console: Console) -> dict[str, s
         recorder.close()
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _segmenter_command(arguments: Namespace) -> list[str]:
+    return [
+        '-m', 'stmask_ros.node.segmenter_node', '--ros-args', '-r', f'image:={_IMAGES}',
+        '-p', 'autostart:=true', '-p', f'model:={arguments.model}',
+        '-p', f'device:={arguments.device}',
+        '-p', f'birth_threshold:={float(arguments.birth_threshold)}',
+        *look_parameters(arguments),
+    ]
+
+
+def _camera_command(arguments: Namespace) -> list[str]:
+    return [
+        '-m', 'stmask_ros.camera.node', '--ros-args', '-r', '__ns:=/camera',
+        '-p', f"source:='{arguments.source}'", '-p', f"bag_topic:='{arguments.topic}'",
+        '-p', f'rate:={float(arguments.rate)}',
+        '-p', 'loop:=false', '-p', 'wait_for_subscribers:=2',
+    ]
 
 
 def _progress_text(recorder: Recorder) -> str:

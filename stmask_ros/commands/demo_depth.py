@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The demo with depth: a synthetic room through camera, segmenter and lifter, seen from above."""
 
@@ -37,6 +38,7 @@ from stmask_ros.commands.demo_processes import (
     running_process,
     spin_until,
 )
+from stmask_ros.commands.look_options import look_parameters
 from stmask_ros.lifting.transforms import Transform
 from stmask_ros.msg import TrackedInstance3DArray, TrackedInstanceArray
 from stmask_ros.output_files import OutputError, output_folder
@@ -65,7 +67,8 @@ def run_depth_demo(arguments: Namespace) -> int:
     """
     Run the demo with depth; return 0 if things were found where they are, else 1.
 
-    arguments: out, overwrite, model, device, birth_threshold, as stmask_ros.cli defines them.
+    arguments: out, overwrite, model, device, birth_threshold and those of look_options, as
+    stmask_ros.cli defines them.
     """
     console = Console()
     out = Path(arguments.out)
@@ -170,6 +173,17 @@ def _depth_message(depth: npt.NDArray[np.float32], stamp: int) -> Image:
     return message
 
 
+_RECORDED = [
+    Topic(f'{_IMAGES}/compressed', CompressedImage, 'sensor_msgs/msg/CompressedImage'),
+    Topic(_DEPTH, Image, 'sensor_msgs/msg/Image'),
+    Topic(_DEPTH_INFO, CameraInfo, 'sensor_msgs/msg/CameraInfo'),
+    Topic(_POSE, PoseStamped, 'geometry_msgs/msg/PoseStamped'),
+    Topic(_INSTANCES, TrackedInstanceArray, 'stmask_ros/msg/TrackedInstanceArray'),
+    Topic(_TRACKS, TrackedInstance3DArray, 'stmask_ros/msg/TrackedInstance3DArray'),
+    Topic(_OVERLAY, Image, 'sensor_msgs/msg/Image'),
+]
+
+
 def _run_nodes(
     arguments: Namespace, clip: _Clip, out: Path, console: Console
 ) -> dict[str, str]:
@@ -177,15 +191,7 @@ def _run_nodes(
     rclpy.init(args=[])
     node = rclpy.create_node('demo')
     segmenting, lifting = HealthListener(node), HealthListener(node, 'lifter')
-    recorder = Recorder(node, out / 'bag', [
-        Topic(f'{_IMAGES}/compressed', CompressedImage, 'sensor_msgs/msg/CompressedImage'),
-        Topic(_DEPTH, Image, 'sensor_msgs/msg/Image'),
-        Topic(_DEPTH_INFO, CameraInfo, 'sensor_msgs/msg/CameraInfo'),
-        Topic(_POSE, PoseStamped, 'geometry_msgs/msg/PoseStamped'),
-        Topic(_INSTANCES, TrackedInstanceArray, 'stmask_ros/msg/TrackedInstanceArray'),
-        Topic(_TRACKS, TrackedInstance3DArray, 'stmask_ros/msg/TrackedInstance3DArray'),
-        Topic(_OVERLAY, Image, 'sensor_msgs/msg/Image'),
-    ])
+    recorder = Recorder(node, out / 'bag', _RECORDED)
     depth_camera = _DepthCamera(node, clip)
     progress = Progress(
         SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn(), console=console)
@@ -233,7 +239,8 @@ def _command(name: str, arguments: Namespace, out: Path) -> list[str]:
             '-m', 'stmask_ros.node.segmenter_node', '--ros-args', '-r', f'image:={_IMAGES}',
             '-p', 'autostart:=true', '-p', f'model:={arguments.model}',
             '-p', f'device:={arguments.device}',
-            '-p', f'birth_threshold:={float(arguments.birth_threshold)}']
+            '-p', f'birth_threshold:={float(arguments.birth_threshold)}',
+            *look_parameters(arguments)]
     if name == 'lifter':
         return [
             '-m', 'stmask_ros.lifter.lifter_node', '--ros-args', '-p', 'autostart:=true',

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """What the demos share: nodes in processes of their own, and how they are listened to."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The command that scores a bag: `stmask eval bag`."""
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from stmask_ros.bags.files import (
     instances_topic,
     read_bag,
 )
+from stmask_ros.bags.image_reader import images_of
 from stmask_ros.commands.chosen_segmenter import load_chosen_segmenter, untrained_facts
 from stmask_ros.evaluation.annotations import Annotations, Bgr, load_annotations
 from stmask_ros.evaluation.bag_runs import BagRun, FrameMatcher, RecordedRun, ReplayedRun
@@ -26,7 +29,7 @@ from stmask_ros.evaluation.scores import score
 from stmask_ros.evaluation.track_collection import NamedTrack, predictions_of
 from stmask_ros.images import ImageError
 from stmask_ros.output_files import output_folder
-from stmask_ros.tracking.replay import Replay, picture_of, stamp_of
+from stmask_ros.tracking.replay import Replay, stamp_of
 from stmask_ros.tracking.segmenter import ModelError
 
 Facts = list[tuple[str, str]]
@@ -147,10 +150,10 @@ def _pictures(
     matcher = FrameMatcher(video)
     found: dict[int, Bgr] = {}
     try:
-        for position, message in enumerate(read_bag(options.bag, topic)):
-            frame = matcher.frame_of(position, stamp_of(message.content))
+        for position, image in enumerate(images_of(read_bag(options.bag, topic))):
+            frame = matcher.frame_of(position, stamp_of(image.taken))
             if frame is not None and frame in frames:
-                found[frame] = picture_of(message).pixels
+                found[frame] = image.pixels()
     except (BagError, ImageError) as error:
         _LOGGER.info('no more pictures for the report: %s', error)
     return [found.get(frame) for frame in frames]

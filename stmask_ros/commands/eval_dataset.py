@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The command that runs a model over a data set: `stmask eval dataset`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The command that scores a results.json: `stmask eval json GROUND_TRUTH PREDICTIONS`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The commands `stmask eval` and `stmask bag`, and what they take."""
 
 from __future__ import annotations
@@ -8,9 +10,13 @@ from typing import TYPE_CHECKING
 
 from stmask_ros.commands import eval_json as json_command
 from stmask_ros.commands.common_options import add_overwrite, add_skip_bad
+from stmask_ros.commands.look_options import add_look
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+# As many of a picture count.
+COCO_DETECTIONS = 100
 
 
 def register(commands: SubParsers) -> None:
@@ -22,7 +28,10 @@ def register(commands: SubParsers) -> None:
     _register_dataset(subcommands)
     _register_bag(subcommands)
     bag = commands.add_parser('bag', help='work on recorded image topics')
-    _register_annotate(bag.add_subparsers(required=True, metavar='WHAT'))
+    bags = bag.add_subparsers(required=True, metavar='WHAT')
+    _register_annotate(bags)
+    _register_export(bags)
+    _register_import(bags)
 
 
 # What runs a network is imported when it is called, so that help does not wait for PyTorch.
@@ -53,6 +62,18 @@ def _run_annotate(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def _run_export(options: argparse.Namespace) -> int:
+    from stmask_ros.commands.bag_export import run_export
+
+    return run_export(options)
+
+
+def _run_import(options: argparse.Namespace) -> int:
+    from stmask_ros.commands.bag_export import run_import
+
+    return run_import(options)
+
+
 def _register_images(subcommands: SubParsers) -> None:
     text = 'score a model on single pictures: AP of boxes and masks'
     parser = subcommands.add_parser('images', help=text, description=(
@@ -74,8 +95,8 @@ def _register_images(subcommands: SubParsers) -> None:
     )
     parser.add_argument('--output', type=Path, metavar='FILE', help='write all numbers as JSON')
     add_overwrite(parser)
-    _add_segmenter_arguments(parser)
-    parser.set_defaults(run=_run_images)
+    _add_segmenter_arguments(parser, score_threshold=0.01)
+    parser.set_defaults(run=_run_images, capacity=COCO_DETECTIONS)
 
 
 def _register_dataset(subcommands: SubParsers) -> None:
@@ -158,8 +179,54 @@ def _register_annotate(subcommands: SubParsers) -> None:
         '--lifter-name', default='/lifter', help='name of the lifter node, before its topic'
     )
     _add_segmenter_arguments(parser, birth_threshold=0.2, nms_threshold=0.4)
+    add_look(parser)
     _add_max_gap(parser)
     parser.set_defaults(run=_run_annotate)
+
+
+def _register_export(subcommands: SubParsers) -> None:
+    text = 'write the frames of a bag that are worth labelling, with masks to start from'
+    parser = subcommands.add_parser('export', help=text, description=(
+        f'{text[0].upper()}{text[1:]}: sharp ones, different from each other, where the model is '
+        'unsure or its tracks change; for `stmask label`, CVAT, Label Studio and Roboflow. See '
+        'docs/teaching.md.'
+    ))
+    _add_bag(parser)
+    parser.add_argument('out', type=Path, help='folder of pictures and labels')
+    add_overwrite(parser)
+    parser.add_argument(
+        '--every', type=int, default=1, metavar='N',
+        help='look at the sharpest of N images in a row (default: 1, all)',
+    )
+    parser.add_argument(
+        '--most', type=int, default=30, metavar='N', help='choose N images (default: 30)'
+    )
+    parser.add_argument(
+        '--class', dest='classes', action='append', default=[], metavar='NAME',
+        help='a class that the model does not know, for the lists of the tools; several times',
+    )
+    parser.add_argument(
+        '--label-studio-images', default='/data/local-files/?d=images/', metavar='ADDRESS',
+        help='where Label Studio finds the pictures (default: %(default)s)',
+    )
+    _add_segmenter_arguments(parser, birth_threshold=0.2, nms_threshold=0.4)
+    _add_max_gap(parser)
+    parser.set_defaults(run=_run_export)
+
+
+def _register_import(subcommands: SubParsers) -> None:
+    text = 'bring labels that another tool exported into a folder of `stmask bag export`'
+    parser = subcommands.add_parser('import', help=text, description=(
+        f'{text[0].upper()}{text[1:]}: COCO JSON, YOLO segmentation, Label Studio JSON, XML of '
+        'CVAT for video, or a folder of mask pictures. Tracks keep their ids.'
+    ))
+    parser.add_argument('folder', type=Path, help='folder of pictures and labels')
+    parser.add_argument('export', type=Path, help='file or folder that the tool exported')
+    parser.add_argument(
+        '--class', dest='category', default='', metavar='NAME',
+        help='of new objects, where the format names none (mask pictures)',
+    )
+    parser.set_defaults(run=_run_import)
 
 
 def _add_bag(parser: argparse.ArgumentParser) -> None:
@@ -192,8 +259,10 @@ def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_segmenter_arguments(
-    parser: argparse.ArgumentParser, birth_threshold: float = 0.0, nms_threshold: float = 0.5
+    parser: argparse.ArgumentParser, birth_threshold: float = 0.0, nms_threshold: float = 0.5,
+    score_threshold: float = 0.05,
 ) -> None:
+    parser.set_defaults(capacity=None)
     group = parser.add_argument_group('segmenter')
     group.add_argument('--model', default='stmask_lite', help='name or path of a model')
     group.add_argument('--device', default='auto', help='cpu, cuda or auto (default)')
@@ -212,8 +281,8 @@ def _add_segmenter_arguments(
              'a score',
     )
     group.add_argument(
-        '--score-threshold', type=float, default=0.05, metavar='SCORE',
-        help='lowest score of an instance, 0 to 1 (default: 0.05)',
+        '--score-threshold', type=float, default=score_threshold, metavar='SCORE',
+        help=f'lowest score of an instance, 0 to 1 (default: {score_threshold:g})',
     )
     group.add_argument(
         '--birth-threshold', type=float, default=birth_threshold, metavar='SCORE',

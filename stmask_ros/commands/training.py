@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The commands `stmask train` and `stmask clips`."""
 
 from __future__ import annotations

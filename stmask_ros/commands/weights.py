@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The commands `stmask weights` and `stmask convert`: from an official checkpoint to a model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """A model's network as an engine's files: written when they are missing, kept beside the model."""
 
@@ -20,8 +21,9 @@ from stmask_ros.families.errors import ModelError
 from stmask_ros.families.family import Precision
 from stmask_ros.layers.program import Program
 
-# To be raised when a network computes anything else from the same weights and configuration.
-_REVISION = 1
+# To be raised when a network computes anything else from the same weights and configuration, or
+# is exported in another way.
+_REVISION = 2
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO: the network as its intermediate representation, on a CPU."""
 
@@ -31,7 +32,8 @@ class OpenVINO:
 
     def export(self, module: nn.Module, example: Tensor, path: Path) -> None:
         """Write the .xml and a .bin beside it, with weights in float32."""
-        model = openvino.convert_model(exported(module, example))
+        # Of this shape alone: what is known before costs nothing while it runs.
+        model = openvino.convert_model(exported(module, example), input=list(example.shape))
         openvino.save_model(model, path, compress_to_fp16=False)
 
     def load(self, path: Path, device: torch.device, precision: Precision) -> Program:

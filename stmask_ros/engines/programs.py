@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Modules as programs that engines can read."""
 
@@ -8,10 +9,12 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from stmask_ros.layers.deformable import deformable_convolution_by_grid
+from stmask_ros.layers.vision_operators import load_package
 
 
 def exported(module: nn.Module, example: Tensor) -> ExportedProgram:
     """Return the program of a module in evaluation mode, for inputs like the example."""
+    load_package()
     with torch.no_grad():
         return torch.export.export(module, (example,))
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """TensorRT, on an NVIDIA GPU. No GPU was at hand: none of this has run yet."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Scores of tracks against annotated video: the YouTube-VIS metric and identity metrics."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Annotated videos to run on: an official JSON file, or a DAVIS-style folder of mask pictures."""
 
 from __future__ import annotations
@@ -7,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from stmask_ros.evaluation.burst_file import is_burst, parse_burst
 from stmask_ros.evaluation.dataset import (
     Category,
     Dataset,
@@ -19,18 +21,23 @@ from stmask_ros.evaluation.dataset import (
     GroundTruthTrack,
     Video,
     average_area,
-    load_dataset,
+    collector_paused,
+    parse_dataset,
 )
 from stmask_ros.evaluation.mask_pictures import MASK_SUFFIXES, Labels, read_mask_picture
+from stmask_ros.evaluation.mots_text import load_mots_text
+from stmask_ros.evaluation.records import json_document
 from stmask_ros.evaluation.rle import MaskSequence
 from stmask_ros.evaluation.track_collection import match_classes
 from stmask_ros.fingerprint import Fingerprint, file_sha256, files_fingerprint
+from stmask_ros.images import ImageError, file_to_bgr
 from stmask_ros.names import natural_order
 
 Bgr = npt.NDArray[np.uint8]
 
 _LOGGER = logging.getLogger(__name__)
 _PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
+_TEXT = '.txt'
 # Which CVAT exports beside the pictures of the objects.
 _CLASS_PICTURES = 'SegmentationClass'
 _OBJECT = Category(1, 'object')
@@ -105,21 +112,34 @@ def load_annotations(path: Path, skip_bad: bool = False) -> Annotations:
     """
     Read annotations; DatasetError or OSError if that cannot be done.
 
-    path: a JSON file of YouTube-VIS 2019, 2021, 2022 or OVIS, or a folder as DAVIS has it, with
-    a folder for each video and in it a mask picture for each frame, see read_mask_picture.
-    skip_bad: see load_dataset.
+    path: a JSON file of YouTube-VIS 2019, 2021, 2022, OVIS or BURST; a text file of KITTI-MOTS or
+    a folder of such; or a folder as DAVIS has it, with a folder for each video and in it a mask
+    picture for each frame, see read_mask_picture. skip_bad: see load_dataset.
     """
+    if path.suffix == _TEXT or _holds_texts(path):
+        return Annotations(load_mots_text(path, skip_bad), has_classes=True, is_complete=False)
     if path.is_dir():
         return Annotations(_load_folder(path), has_classes=False, is_complete=False)
-    return Annotations(load_dataset(path, skip_bad), has_classes=True, is_complete=True)
+    with collector_paused(), json_document(path, 'annotations') as document:
+        if is_burst(document):
+            dataset = parse_burst(document, str(path), skip_bad)
+            return Annotations(dataset, has_classes=True, is_complete=False)
+        return Annotations(
+            parse_dataset(document, str(path), skip_bad), has_classes=True, is_complete=True)
+
+
+def _holds_texts(path: Path) -> bool:
+    """Return whether a path is a folder of text files, and not of a folder for each video."""
+    return path.is_dir() and bool(list(path.glob(f'*{_TEXT}'))) and not any(
+        entry.is_dir() for entry in path.iterdir())
 
 
 def annotations_fingerprint(path: Path) -> Fingerprint:
     """Return what tells annotations from others, given a path as for load_annotations."""
     if path.is_dir():
-        pictures = sorted(
-            file for file in path.rglob('*') if file.suffix.lower() in MASK_SUFFIXES)
-        return files_fingerprint(path, [file.relative_to(path).as_posix() for file in pictures])
+        files = sorted(
+            file for file in path.rglob('*') if file.suffix.lower() in (*MASK_SUFFIXES, _TEXT))
+        return files_fingerprint(path, [file.relative_to(path).as_posix() for file in files])
     return {'sha256': file_sha256(path)}
 
 
@@ -134,10 +154,10 @@ def read_frame(images: Path, file_name: str, size: tuple[int, int] | None = None
     path = images / picture_name(images, file_name)
     if not path.is_file():
         raise DatasetError(f'{path}: no such picture; is --images the folder that holds it?')
-    picture = _read_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    picture = _read_picture(path, upright=False)
     if size is None or picture.shape[:2] == size:
         return picture
-    turned = _read_picture(path, cv2.IMREAD_COLOR)
+    turned = _read_picture(path, upright=True)
     if turned.shape[:2] != size:
         raise DatasetError(
             f'{path}: {picture.shape[1]}x{picture.shape[0]} pixels, but the annotations are for '
@@ -145,14 +165,11 @@ def read_frame(images: Path, file_name: str, size: tuple[int, int] | None = None
     return turned
 
 
-def _read_picture(path: Path, flags: int) -> Bgr:
+def _read_picture(path: Path, *, upright: bool) -> Bgr:
     try:
-        picture = cv2.imread(str(path), flags)
-    except cv2.error as error:
-        raise DatasetError(f'{path}: not a readable picture: {error.err}') from error
-    if picture is None:
-        raise DatasetError(f'{path}: not a readable picture')
-    return np.asarray(picture, np.uint8)
+        return file_to_bgr(path.read_bytes(), upright=upright)
+    except (OSError, ImageError) as error:
+        raise DatasetError(f'{path}: not a readable picture: {error}') from error
 
 
 def picture_name(images: Path, file_name: str) -> Path:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One-to-one assignment of predicted to true masks in every frame of a video."""
 
 from __future__ import annotations

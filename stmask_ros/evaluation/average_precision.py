@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Average precision and recall of tracks: greedy matching by score, then curves per class."""
 
 from __future__ import annotations

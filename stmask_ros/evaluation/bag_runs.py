@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The tracks that a bag shows of an annotated video: from a replay, or as they were recorded."""
 
 from __future__ import annotations

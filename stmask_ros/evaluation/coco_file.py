@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Pictures with masks in COCO's format, as COCO has it and as tools export it."""
 
 from __future__ import annotations

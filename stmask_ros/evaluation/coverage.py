@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How much of every annotated object was found, and under one id, whatever else was reported."""
 
 from __future__ import annotations

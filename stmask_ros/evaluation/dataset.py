@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The official JSON files of YouTube-VIS and OVIS: ground truth and submitted results."""
 
 from __future__ import annotations
@@ -111,7 +113,7 @@ def load_dataset(path: Path, skip_bad: bool = False) -> Dataset:
 
     skip_bad: leave out entries that are not as the format has them, with a warning of how many.
     """
-    with _collector_paused(), json_document(path, 'annotations') as document:
+    with collector_paused(), json_document(path, 'annotations') as document:
         return parse_dataset(document, str(path), skip_bad)
 
 
@@ -119,7 +121,7 @@ def load_predictions(
     path: Path, dataset: Dataset, skip_bad: bool = False
 ) -> list[PredictedTrack]:
     """Read results.json, or the submission zip around it; see load_dataset."""
-    with _collector_paused(), json_document(path) as document:
+    with collector_paused(), json_document(path) as document:
         return parse_predictions(document, dataset, str(path), skip_bad)
 
 
@@ -230,7 +232,7 @@ def _as_entry(mask: Rle | None) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the cycle collector from walking a growing heap without cycles again and again."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The online segmenter over a data set, video by video, alone or as one of several workers."""
 
 from __future__ import annotations

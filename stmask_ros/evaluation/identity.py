@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Identity metrics: does an object keep one id? HOTA, CLEAR MOT and IDF1 as TrackEval has them."""
 
 from __future__ import annotations

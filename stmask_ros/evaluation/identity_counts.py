@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The counts behind HOTA, CLEAR MOT and IDF1, for many groups of tracks at once."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The tracks of each class in each video, put together to batches of groups of similar size."""
 
 from __future__ import annotations

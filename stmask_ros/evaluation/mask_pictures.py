@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Mask pictures: which object each pixel belongs to, in every usual kind of file."""
 
 from __future__ import annotations

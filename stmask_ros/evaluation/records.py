@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """JSON files of data sets, read so that every complaint names the file and the entry."""
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 import orjson
 
 from stmask_ros.evaluation.long_lists import LongList, load_document
-from stmask_ros.evaluation.runs import short
+from stmask_ros.run_lengths import short
 
 RESULTS_NAME = 'results.json'
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Scores as numbers under the names papers use, as a text table and as JSON values."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Drawings of a report as SVG text: who held each object when, and how long frames took."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The report of a run: one HTML page that needs no other file, and the same tables in Markdown."""
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ Bgr = npt.NDArray[np.uint8]
 _MOST_TIMELINES = 20
 _MOST_PICTURES = 6
 _PERCENTILES = {50: 'median', 90: '90 %', 99: '99 %', 100: 'longest'}
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 980px; margin: 2em auto; padding: 0 1em;
        color: #1a1a1a; background: #fff }
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em } h3 { font-size: 1em }
@@ -34,7 +36,9 @@ th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1em }
 dt { font-weight: 600 } dd { margin: 0 }
-.frames { display: flex; flex-wrap: wrap; gap: 12px } figure { margin: 0; width: 48% }
+.frames { display: flex; flex-wrap: wrap; gap: 12px; width: min(94vw, 1900px); position: relative;
+          left: 50%; transform: translateX(-50%) }
+figure { margin: 0; width: 48% }
 img { width: 100% } figcaption, p.note { color: #555; font-size: .9em }
 svg { display: block; max-width: 100% } svg text { font: 11px system-ui, sans-serif; fill: #333 }
 """
@@ -67,7 +71,7 @@ class Report:
 
     def tables(self) -> list[Table]:
         """Return all tables."""
-        latencies = [_latency_table(self.latencies)] if self.latencies else []
+        latencies = [latency_table(self.latencies)] if self.latencies else []
         return [*self.scores.tables(), *self.more_tables, *latencies]
 
     def text(self) -> str:
@@ -83,16 +87,13 @@ class Report:
     def html(self) -> str:
         """Return the page."""
         body = ''.join([
-            f'<h1>{html.escape(self.title)}</h1>',
-            _facts(self.facts),
-            '<h2>Scores</h2>', *(_table(table) for table in self.tables()),
+            facts_list(self.facts),
+            '<h2>Scores</h2>', *(table_html(table) for table in self.tables()),
             self._latency_plots(),
             self._timelines(),
             self._worst_frames(),
         ])
-        return (f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-                f'<title>{html.escape(self.title)}</title><style>{_STYLE}</style></head>'
-                f'<body>{body}</body></html>\n')
+        return page(self.title, body)
 
     def write(self, folder: Path) -> None:
         """Write report.html, report.md and scores.json into a folder."""
@@ -153,7 +154,16 @@ class Report:
         return next(v for v in self.scores.dataset.videos if v.id == video_id)
 
 
-def _latency_table(latencies: Sequence[Latency]) -> Table:
+def page(title: str, body: str) -> str:
+    """Return a page of HTML that needs no other file; body: in HTML, below the title."""
+    title = html.escape(title)
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            f'<title>{title}</title><style>{STYLE}</style></head>'
+            f'<body><h1>{title}</h1>{body}</body></html>\n')
+
+
+def latency_table(latencies: Sequence[Latency]) -> Table:
+    """Return a row of percentiles for each; all have one frame or more."""
     rows = []
     for latency in latencies:
         milliseconds = 1000 * np.asarray(latency.seconds, np.float64)
@@ -168,14 +178,16 @@ def _mean_iou(overlap: VideoOverlap) -> float:
     return float(seen.mean()) if seen.size else 1.0
 
 
-def _facts(facts: Sequence[tuple[str, str]]) -> str:
+def facts_list(facts: Sequence[tuple[str, str]]) -> str:
+    """Return names and values in HTML."""
     entries = ''.join(
         f'<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>' for name, value in facts
     )
     return f'<dl>{entries}</dl>'
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """Return a table in HTML."""
     head = ''.join(f'<th>{html.escape(cell)}</th>' for cell in table.header)
     rows = ''.join(
         f'<tr>{"".join(f"<td>{html.escape(cell)}</td>" for cell in row)}</tr>'

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The three ways official files write one mask, and the masks of a track decoded to spans."""
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from stmask_ros.evaluation.runs import RunError, decode_spans, short
+from stmask_ros.run_lengths import RunError, decode_spans, short
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -98,7 +100,7 @@ def decode_tracks(tracks: Sequence[Sequence[Rle | None]]) -> list[MaskSequence]:
     areas, span_counts = np.zeros((2, len(masks)), np.int64)
     try:
         spans, span_counts[shown], areas[shown] = decode_spans(
-            list(map(_COUNTS, present)), sizes[shown]
+            list(map(_COUNTS, present)), sizes[shown], exact=False
         )
     except RunError as error:
         raise SegmentationError(f'entry {shown[error.mask]}: {error}') from error

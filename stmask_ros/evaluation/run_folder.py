@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The folder of a run over a data set: its settings, and a file for every finished video."""
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class RunFolder:
         (path / _VIDEOS).mkdir(parents=True, exist_ok=True)
         file = path / _SETTINGS
         if not file.exists():
+            self._check_empty()
             write_whole(file, json.dumps(settings, indent=2) + '\n')
         if changes := differences(_load(file), settings):
             raise DatasetError(
@@ -70,8 +73,16 @@ class RunFolder:
     @staticmethod
     def begin_again(path: Path) -> None:
         """Remove what an earlier run has kept, whatever its settings."""
-        for file in (path / _SETTINGS, *(path / _VIDEOS).glob('[0-9]*.json')):
+        for file in (*(path / _VIDEOS).glob('*.json'), path / _SETTINGS):
             file.unlink(missing_ok=True)
+
+    def _check_empty(self) -> None:
+        # A worker writes the settings before it finishes a video.
+        if kept := sorted((self.path / _VIDEOS).glob('*.json')):
+            raise DatasetError(
+                f'{kept[0]} is of a run whose settings, {_SETTINGS}, are lost: choose another '
+                '--out, or begin again with --overwrite'
+            )
 
     def frames(self, video: Video) -> Fingerprint:
         """Return what tells the frames of a video from others, as they are now."""

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """All scores of a run in one value, and as tables."""
 
 from __future__ import annotations

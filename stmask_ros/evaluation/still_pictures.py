@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Scores of single pictures in COCO's format: box and mask AP, and how much is found."""
 
 from __future__ import annotations

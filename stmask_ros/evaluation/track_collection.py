@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From what a segmenter says frame by frame to one hypothesis for each track of a video."""
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pycocotools import mask as coco_mask
 from stmask_ros.evaluation.dataset import PredictedTrack, Video
 from stmask_ros.evaluation.rle import MaskSequence, Rle
 from stmask_ros.families.family import VideoInstance
-from stmask_ros.masks import RegionMask, decode
+from stmask_ros.masks import RegionMask, decode_all
 from stmask_ros.tracking.results import FrameResult, TrackStatus
 
 
@@ -59,12 +61,14 @@ def observations_of_message(message: Any) -> list[Observation]:
 
     Raises ValueError if a mask is missing or broken.
     """
+    shown = [item for item in message.instances if item.state != TrackStatus.TERMINATED]
+    masks = decode_all([instance.mask for instance in shown])
     return [
         Observation(
             int(message.epoch), int(instance.track_id), int(instance.class_id),
-            float(instance.score), decode(instance.mask),
+            float(instance.score), mask,
         )
-        for instance in message.instances if instance.state != TrackStatus.TERMINATED
+        for instance, mask in zip(shown, masks, strict=True)
     ]
 
 

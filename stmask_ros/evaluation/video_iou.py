@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How far predicted tracks and annotated objects overlap: measured once, used by every metric."""
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from stmask_ros.evaluation.dataset import Dataset, GroundTruthTrack, PredictedTrack, Track
 from stmask_ros.evaluation.rle import MaskSequence
-from stmask_ros.evaluation.runs import grouped_sums
+from stmask_ros.run_lengths import grouped_sums
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

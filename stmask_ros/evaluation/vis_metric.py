@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The YouTube-VIS metric: average precision and recall of whole tracks."""
 
 from __future__ import annotations

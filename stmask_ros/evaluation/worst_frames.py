@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The frames in which the annotated objects were found worst, as pictures."""
 
 from __future__ import annotations

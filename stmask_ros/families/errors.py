@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What can be wrong with an image, a model or a training run, in words for the user."""
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From annotated frames of a clip to what a network learns from: sizes, mirrors and colors."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 What a family of networks gives to be run, recognised and trained by the rest of the package.
 
@@ -18,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stmask_ros.families.appearance import Appearance
+from stmask_ros.families.class_thresholds import ClassThresholds
 from stmask_ros.families.frames import AnnotatedFrame, Geometry, Image, ScaledImage, Size
 from stmask_ros.layers.program import Program
 from stmask_ros.masks import BoolArray, Float32Array, Int64Array, RegionMask
@@ -47,6 +51,8 @@ class TrackerSettings:
     What users set of any tracker, under names that all families share; None is the family's own.
 
     score_threshold: lowest score of a detection, and lowest score shown [0, 1].
+    class_thresholds: the same by class, none of them below score_threshold; () for one for all.
+        The tracks of a class that is off end with the next frame.
     birth_threshold: lowest score of a detection that may start a track [0, 1].
     nms_threshold: IoU above which the weaker of two detections goes [0, 1].
     max_missed: frames in a row that a track is remembered without a detection, 0 or more.
@@ -56,6 +62,7 @@ class TrackerSettings:
     """
 
     score_threshold: float | None = None
+    class_thresholds: ClassThresholds | None = None
     birth_threshold: float | None = None
     nms_threshold: float | None = None
     max_missed: int | None = None
@@ -88,6 +95,11 @@ class TrackerOptions(Protocol):
     @property
     def score_threshold(self) -> float:
         """Lowest score shown [0, 1]."""
+        ...
+
+    @property
+    def class_thresholds(self) -> ClassThresholds:
+        """Lowest score shown of each class; () where score_threshold is for all."""
         ...
 
     @property
@@ -176,6 +188,47 @@ class WholeVideoStepper(Protocol):
         Return the instances of a video, best first, in inference mode.
 
         images: of one size, at least one. size: height and width [pixel] of the masks.
+        """
+        ...
+
+
+@runtime_checkable
+class RemembersAppearance(Protocol):
+    """What a Stepper also has if its tracks have embeddings that tell objects apart."""
+
+    def appearance(self, memory: Any) -> Appearance:
+        """Return the embeddings of the tracks in a stream's memory."""
+        ...
+
+
+@dataclass(frozen=True)
+class PrototypeMaps:
+    """
+    What a network that combines prototypes to masks knows of an image, whatever is in it.
+
+    prototypes: float32 [P, h, w] on the host, of the image alone. temporal: of the family, for
+    what comes after it.
+    """
+
+    prototypes: Float32Array
+    temporal: Any
+
+
+@runtime_checkable
+class PrototypeStepper(Protocol):
+    """What a Stepper also has if its masks are prototypes, combined, and follow their boxes."""
+
+    def prototype_maps(self, image: ScaledImage) -> PrototypeMaps:
+        """Return the prototypes of an image, in inference mode."""
+        ...
+
+    def carried_boxes(
+        self, before: PrototypeMaps, now: PrototypeMaps, boxes: Float32Array
+    ) -> Float32Array:
+        """
+        Return where objects are in the next image by temporal fusion, in inference mode.
+
+        boxes: float32 [N, 4], x_min, y_min, x_max, y_max as fractions of the image.
         """
         ...
 
@@ -334,7 +387,8 @@ class Training(Protocol[_Configuration, _GivenNetwork, LossOptions, _Example]):
         Return the network with its losses as one module, whose `network` is the one given.
 
         Called with a sequence of examples, it moves them to its device and returns Losses. Every
-        parameter that learns takes part in every pass.
+        parameter that learns takes part in every pass. Its state_dict() is what a run that goes
+        on needs; what is neither parameter nor buffer is its extra state.
         """
         ...
 
@@ -434,9 +488,16 @@ class Family(Protocol[Configuration, Network, Tracker, Memory]):
         ...
 
     def stepper(
-        self, network: Network, device: torch.device, precision: Precision, in_batches: bool
+        self, network: Network, device: torch.device, precision: Precision, in_batches: bool,
+        compiled: Compile | None = None,
     ) -> Stepper[Network, Tracker, Memory]:
-        """Return a copy of the network, prepared to step on a device; see VideoSegmenter."""
+        """
+        Return a copy of the network, prepared to step on a device; see VideoSegmenter.
+
+        compiled: makes the programs of an engine that computes the network of a frame; None for
+        PyTorch alone. Where the input's size follows the image's, it is called for other sizes
+        while the stepper steps.
+        """
         ...
 
     # Training.
@@ -447,24 +508,13 @@ class Family(Protocol[Configuration, Network, Tracker, Memory]):
         ...
 
 
-@runtime_checkable
-class RunsOnEngines(Protocol):
-    """A family whose networks other programs than PyTorch can run."""
-
-    def stepper_on_engine(
-        self, network: Any, device: torch.device, precision: Precision, in_batches: bool,
-        compiled: Compile,
-    ) -> AnyStepper:
-        """Return what Family.stepper() does, with the frame's network as compiled programs."""
-        ...
-
-
 AnyFamily: TypeAlias = Family[Any, Any, Any, Any]
 AnyStepper: TypeAlias = Stepper[Any, Any, Any]
 
 __all__ = [
-    'AnnotatedFrame', 'AnyFamily', 'AnyStepper', 'Augmentation', 'Family', 'Geometry', 'Image',
-    'Losses', 'OfficialCheckpoint', 'ParameterGroup', 'Precision', 'Recognised', 'ScaledImage',
+    'AnnotatedFrame', 'AnyFamily', 'AnyStepper', 'Appearance', 'Augmentation', 'Family',
+    'Geometry', 'Image', 'Losses', 'OfficialCheckpoint', 'ParameterGroup', 'Precision',
+    'PrototypeMaps', 'PrototypeStepper', 'Recognised', 'RemembersAppearance', 'ScaledImage',
     'ShownTracks', 'Size', 'StepResult', 'Stepper', 'StreamFrame', 'TrackerOptions',
     'TrackerSettings', 'Training', 'VideoInstance', 'WholeVideoStepper',
 ]

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Images as users give them and as a network sees them, and pictures with their objects."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a stream remembers between two steps."""
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ class StreamState:
     All that a stream remembers between two steps. A reset is a new state with a higher epoch.
 
     sequence: frames processed in this epoch. next_id: of the next track in this epoch.
-    memory: of the model's family, an immutable value; only the family looks inside.
+    memory: of the model's family, an immutable value; only the family looks inside. reported: ids
+    of living tracks that a result has shown.
     """
 
     epoch: int
     sequence: int
     next_id: int
     memory: Any
+    reported: frozenset[int] = frozenset()
 
     @property
     def tracks(self) -> Any:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Camera messages to pictures, raw or compressed. Needs no ROS."""
 
 from typing import Any
@@ -7,9 +9,11 @@ from stmask_ros.images.compressed import (
     compressed_picture,
     compressed_size,
     compressed_to_bgr,
+    file_to_bgr,
 )
 from stmask_ros.images.raw import (
     ImageError,
+    NoPictureError,
     Picture,
     SeenSize,
     raw_has_colour,
@@ -24,6 +28,6 @@ def has_colour(message: Any, *, compressed: bool) -> bool:
 
 
 __all__ = [
-    'ImageError', 'Picture', 'SeenSize', 'compressed_picture', 'compressed_size',
-    'compressed_to_bgr', 'has_colour', 'raw_picture', 'to_bgr',
+    'ImageError', 'NoPictureError', 'Picture', 'SeenSize', 'compressed_picture', 'compressed_size',
+    'compressed_to_bgr', 'file_to_bgr', 'has_colour', 'raw_picture', 'to_bgr',
 ]

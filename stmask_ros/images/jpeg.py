@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Whether a JPEG is whole, that is, has its end marker (ITU-T T.81, annex B). Needs no ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Camera messages to pictures: every colour, mono, YUV and Bayer encoding of sensor_msgs.
 
@@ -20,10 +22,16 @@ Bgr = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[Any]
 # Of the whole picture's height and width [pixel], those at which it will be looked at.
 SeenSize: TypeAlias = Callable[[tuple[int, int]], tuple[int, int]]
-Reason = Literal['encoding', 'size', 'step', 'short data', 'compressed format', 'broken data']
+Reason = Literal[
+    'encoding', 'size', 'step', 'short data', 'compressed format', 'broken data', 'no picture',
+    'waits for a key frame',
+]
 
 # OpenCV's names of pixels without a meaning, such as 32FC1.
 _NUMBERS = re.compile(r'(8|16|32|64)[USF]C\d+')
+
+# How many times shorter the sides can be made while decoding, which saves most of the work.
+_REDUCTIONS = (8, 4, 2)
 
 # More than any video camera has, and few enough that a decoder's memory stays below 1 GB.
 MAX_PIXELS = 64 * 1024 * 1024
@@ -40,6 +48,10 @@ class ImageError(ValueError):
         """Keep the reason beside the text."""
         super().__init__(text)
         self.reason: Reason = reason
+
+
+class NoPictureError(ImageError):
+    """A message of a video that is right, and gives no picture all the same."""
 
 
 class ImageMessage(Protocol):
@@ -153,6 +165,20 @@ def to_bgr(message: ImageMessage) -> Bgr:
     if planar is not None:
         return planar(message)
     raise ImageError('encoding', _refusal(message.encoding))
+
+
+def reduction(size: tuple[int, int], seen_size: SeenSize | None) -> int:
+    """
+    Return how many times shorter the sides of a picture may be made while it is decoded.
+
+    size: height and width [pixel]. 8, 4 or 2 if it is seen no finer, 1 if it is needed whole.
+    """
+    if seen_size is not None:
+        height, width = seen_size(size)
+        for part in _REDUCTIONS:
+            if size[0] >= part * height and size[1] >= part * width:
+                return part
+    return 1
 
 
 def demosaic(mosaic: Pixels, encoding: str) -> Bgr:

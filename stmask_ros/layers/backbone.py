@@ -1,9 +1,6 @@
-"""
-Backbones: image in, feature maps of all stages out; the last three have strides 8, 16, 32.
-
-Each comes in two parts: first() makes the map of the first stage, where what a coarse number loses
-is lost for all that follows; following() makes the others of it, and returns them all.
-"""
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Backbones: image in, feature maps of all stages out; the last three have strides 8, 16, 32."""
 
 from __future__ import annotations
 
@@ -80,22 +77,9 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
 
-    def first(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] -> C2, stride 4."""
-        out: Tensor = self.layers[0](self.maxpool(self.relu(self.bn1(self.conv1(x)))))
-        return out
-
-    def first_layers(self) -> list[nn.Module]:
-        """Return what first() runs."""
-        return [self.conv1, self.bn1, self.layers[0]]
-
-    def following(self, first: Tensor) -> tuple[Tensor, ...]:
-        """C2 -> C2 to C5, strides 4 to 32."""
-        return _stages(self.layers[1:], first)
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] -> C2 to C5, strides 4 to 32."""
-        return self.following(self.first(x))
+        return all_stages(self.layers, self.maxpool(self.relu(self.bn1(self.conv1(x)))))
 
 
 class _DarkNetBlock(nn.Module):
@@ -126,22 +110,9 @@ class DarkNet53(nn.Module):
             self.layers.append(layer)
         self._preconv = _dark_conv(3, 32, 3)
 
-    def first(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] -> D1, stride 2."""
-        out: Tensor = self.layers[0](self._preconv(x))
-        return out
-
-    def first_layers(self) -> list[nn.Module]:
-        """Return what first() runs."""
-        return [self._preconv, self.layers[0]]
-
-    def following(self, first: Tensor) -> tuple[Tensor, ...]:
-        """D1 -> D1 to D5, strides 2 to 32."""
-        return _stages(self.layers[1:], first)
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] -> D1 to D5, strides 2 to 32."""
-        return self.following(self.first(x))
+        return all_stages(self.layers, self._preconv(x))
 
 
 class _InvertedResidual(nn.Module):
@@ -188,27 +159,14 @@ class EfficientNetLite0(nn.Module):
                     in_channels = out
             self.layers.append(layer)
 
-    def first(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] -> the first stage, stride 4."""
-        out: Tensor = self.layers[0](self.stem(x))
-        return out
-
-    def first_layers(self) -> list[nn.Module]:
-        """Return what first() runs."""
-        return [self.stem, self.layers[0]]
-
-    def following(self, first: Tensor) -> tuple[Tensor, ...]:
-        """Return all stages, strides 4 to 32, of the first one."""
-        return _stages(self.layers[1:], first)
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] -> stages of strides 4 to 32."""
-        return self.following(self.first(x))
+        return all_stages(self.layers, self.stem(x))
 
 
-def _stages(layers: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
-    # The first stage's map, and those that layers make of it.
-    outputs = [x]
+def all_stages(layers: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
+    """Return the maps [B, C, H, W] that layers make one of another, the first of x."""
+    outputs = []
     for layer in layers:
         x = layer(x)
         outputs.append(x)

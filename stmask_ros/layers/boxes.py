@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Boxes, priors and their coding (specification, section 7).
 
@@ -71,6 +73,12 @@ def center_size(boxes: Tensor) -> Tensor:
     return torch.cat(
         ((boxes[..., 2:] + boxes[..., :2]) / 2, boxes[..., 2:] - boxes[..., :2]), -1
     )
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """Return the corners [..., 4] of boxes [..., 4] given by centre and size."""
+    center, size = boxes.split(2, dim=-1)
+    return torch.cat((center - size / 2, center + size / 2), -1)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The ResNet whose weights come from Caffe: a block's first 1x1 has its stride."""
 
 from __future__ import annotations

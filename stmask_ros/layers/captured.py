@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A batch's step as a CUDA graph: recorded once for each shape, then replayed by one call."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A backbone of cross-stage partial blocks, and the pyramid that joins its last three stages."""
 
 from __future__ import annotations
@@ -7,6 +9,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from stmask_ros.layers.backbone import all_stages
 
 # Of the leaky ReLU, below zero.
 SLOPE = 0.1
@@ -57,25 +61,9 @@ class CspBackbone(nn.Module):
             CspStage(256, 256, 2, 3),
         ))
 
-    def first(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] -> the first stage, stride 4; see stmask_ros/layers/backbone.py."""
-        out: Tensor = self.layers[0](self.pool(self.stem(x)))
-        return out
-
-    def first_layers(self) -> list[nn.Module]:
-        """Return what first() runs."""
-        return [self.stem, self.layers[0]]
-
-    def following(self, first: Tensor) -> tuple[Tensor, ...]:
-        """Return all stages, strides 4 to 32, of the first one."""
-        stages = [first]
-        for layer in self.layers[1:]:
-            stages.append(layer(stages[-1]))
-        return tuple(stages)
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] -> stages of strides 4 to 32."""
-        return self.following(self.first(x))
+        return all_stages(self.layers, self.pool(self.stem(x)))
 
 
 class PathAggregation(nn.Module):

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Deformable convolution, with a path for the CPU and half precision that is not scalar."""
 
 from __future__ import annotations
@@ -8,9 +10,9 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from stmask_ros.layers.sampling import Samples, Taps, compiled_samples
+from stmask_ros.layers.vision_operators import deform_conv2d
 
 # Cells whose samples are taken and multiplied at a time on a CPU: they stay in its cache.
 CELLS_AT_A_TIME = 1024
@@ -38,8 +40,7 @@ def deformable_convolution(
     Returns [B, out, H', W'].
     """
     if _has_a_kernel(x):
-        out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, mask=modulation)
-        return out
+        return deform_conv2d(x, offset, weight, bias, stride, padding, modulation)
     if groups > 1:
         parts = (part.chunk(groups, 1) for part in (x, offset, weight))
         return torch.stack([
@@ -68,7 +69,7 @@ def deformable_convolution_of_levels(
     sizes = [(level.shape[2], level.shape[3]) for level in levels]
     if _has_a_kernel(levels[0]):
         return [
-            deform_conv2d(level, part, weight, padding=padding)
+            deform_conv2d(level, part, weight, None, 1, padding, None)
             for level, part in zip(levels, by_level(offset, sizes), strict=True)
         ]
     return _gather_and_multiply(levels, sizes, offset, weight, None, 1, padding, None)
@@ -97,26 +98,26 @@ def deformable_convolution_by_grid(
     """
     Convolve as torchvision's operator does, whose arguments these are, by grid samples.
 
-    For engines that have no deformable convolution. One group, no dilation.
+    For engines that have no deformable convolution. One group of weights, no dilation.
     """
-    assert (dilation_y, dilation_x, groups, offset_groups) == (1, 1, 1, 1)
+    assert (dilation_y, dilation_x, groups) == (1, 1, 1)
     batch, _, height, width = x.shape
-    out, channels, kernel_y, kernel_x = weight.shape
+    out, _, kernel_y, kernel_x = weight.shape
     rows, columns = offset.shape[2:]
     tap = torch.arange(kernel_y * kernel_x, device=x.device)
     row = torch.arange(rows, device=x.device)[:, None] * stride_y - padding_y
     column = torch.arange(columns, device=x.device) * stride_x - padding_x
-    displacement = offset.view(batch, -1, 2, rows, columns)
+    displacement = offset.view(batch * offset_groups, -1, 2, rows, columns)
     y = displacement[:, :, 0] + (row + (tap // kernel_x)[:, None, None])
     x_position = displacement[:, :, 1] + (column + (tap % kernel_x)[:, None, None])
     # In fractions from -1 to 1, of the edges of the outermost cells.
     grid = torch.stack(((2 * x_position + 1) / width - 1, (2 * y + 1) / height - 1), -1)
-    samples = F.grid_sample(x, grid.flatten(1, 2), align_corners=False)
-    samples = samples.view(batch, channels, -1, rows, columns)
+    maps = x.view(batch * offset_groups, -1, height, width)
+    samples = F.grid_sample(maps, grid.flatten(1, 2), align_corners=False)
     if modulated:
-        samples = samples * modulation.unsqueeze(1)
+        samples = samples * modulation.view(batch * offset_groups, 1, -1, columns)
     kernel = weight.view(out, -1, 1, 1)
-    return F.conv2d(samples.flatten(1, 2), kernel, bias)
+    return F.conv2d(samples.view(batch, -1, rows, columns), kernel, bias)
 
 
 def _has_a_kernel(x: Tensor) -> bool:

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The samples of a deformable convolution by compiled code, src/sample_taps.cpp, where it is."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From soft masks on a coarse map to their pixels in an image."""
 
 from __future__ import annotations

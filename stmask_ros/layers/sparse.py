@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions at chosen cells of a pyramid only: the same values as dense ones, less work."""
 
 from __future__ import annotations

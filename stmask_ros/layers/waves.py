@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """An input for a network that has yet to see an image."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Winograd's 3x3 convolution: a quarter of the multiplications.
 

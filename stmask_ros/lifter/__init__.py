@@ -1,2 +1,3 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The lifter node."""

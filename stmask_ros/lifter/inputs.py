@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """What the lifter subscribes to: instances, depth or points, and the calibrations of both."""
 

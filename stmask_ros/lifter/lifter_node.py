@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Entry of the lifter node's process: `python -m stmask_ros.lifter.lifter_node`."""
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The node's publishers: tracks always, other views of them only while someone listens."""
 
@@ -16,10 +17,10 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from stmask_ros.lifter.pairing import Pair
 from stmask_ros.lifter.parameters import LifterParameters
-from stmask_ros.lifter.transform_sources import TrackFrames
 from stmask_ros.lifting.pipeline import LiftedPair
 from stmask_ros.msg import TrackedInstance3DArray
 from stmask_ros.ros.detections_3d_message import Detection3DArray, detections_3d_message
+from stmask_ros.ros.frame_messages import TFMessage, frames_message
 from stmask_ros.ros.lifted_messages import (
     lifted_message,
     output_header,
@@ -43,25 +44,27 @@ class LifterOutputs:
         """
         self._parameters = parameters
         self._markers = MarkerWriter()
-        self._frames = TrackFrames(node) if parameters().publish_tf else None
+        self._frame_prefix = node.get_fully_qualified_name().lstrip('/')
         with ExitStack() as undo:
             def advertise(kind: type, topic: str, depth: int) -> Publisher[Any]:
                 profile = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
-                made = make_publisher(node, kind, f'~/{topic}', profile)
+                made = make_publisher(node, kind, topic, profile)
                 undo.callback(node.destroy_publisher, made)
                 return made
 
-            self._tracks = advertise(TrackedInstance3DArray, 'instances_3d', 5)
+            self._tracks = advertise(TrackedInstance3DArray, '~/instances_3d', 5)
+            self._frames = advertise(TFMessage, '/tf', 100) if parameters().publish_tf else None
             self._views: list[tuple[Publisher[Any], Callable[[Pair, LiftedPair], Any]]] = [
-                (advertise(PointCloud2, 'points', 1), self._points)]
+                (advertise(PointCloud2, '~/points', 1), self._points)]
             if MarkerArray is not None:
-                self._views.append((advertise(MarkerArray, 'markers', 5), self._marker_array))
+                self._views.append((advertise(MarkerArray, '~/markers', 5), self._marker_array))
             if Detection3DArray is not None:
-                self._views.append((advertise(Detection3DArray, 'detections_3d', 5), _detections))
+                self._views.append(
+                    (advertise(Detection3DArray, '~/detections_3d', 5), _detections))
             if parameters().input == 'points':
-                self._views.append((advertise(PointCloud2, 'points_static', 1), self._cloud))
+                self._views.append((advertise(PointCloud2, '~/points_static', 1), self._cloud))
             else:
-                self._views.append((advertise(Image, 'depth_static', 1), self._depth))
+                self._views.append((advertise(Image, '~/depth_static', 1), self._depth))
             self._withdraw = undo.pop_all().close
 
     def publish(self, pair: Pair, lifted: LiftedPair) -> int:
@@ -71,7 +74,7 @@ class LifterOutputs:
         message.processing_time = duration_message(elapsed)
         self._tracks.publish(message)
         if self._frames is not None:
-            self._frames.publish(message)
+            self._frames.publish(frames_message(message, self._frame_prefix))
         return elapsed
 
     def publish_views(self, pair: Pair, lifted: LiftedPair) -> None:

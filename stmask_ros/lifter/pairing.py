@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Finds the depth of each image's instances by its stamp, and keeps exact books of both."""
 

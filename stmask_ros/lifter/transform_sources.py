@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Where the node's transforms come from: tf2, or a topic with the camera's pose."""
 
@@ -8,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped, TransformStamped
+from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -19,7 +20,6 @@ from stmask_ros.lifting.transform_buffer import TransformBuffer
 from stmask_ros.lifting.transforms import Transform, Transforms
 from stmask_ros.ros.messages import stamp_of
 from stmask_ros.ros.receiver import Receiver
-from stmask_ros.tracking.results import TrackStatus
 
 try:
     import tf2_ros
@@ -40,19 +40,25 @@ def has_tf2() -> bool:
     return tf2_ros is not None
 
 
+def tf2_buffer(node: Node) -> Any:
+    """Return a buffer that lasts as long as the node: it keeps a service there; needs tf2_ros."""
+    return tf2_ros.Buffer(cache_time=Duration(seconds=30), node=node)
+
+
 class Tf2Transforms:
     """tf2's buffer, asked at stamps alone (Transforms)."""
 
-    def __init__(self, node: Node) -> None:
-        """Listen to /tf and /tf_static; needs tf2_ros."""
-        self._buffer = tf2_ros.Buffer(cache_time=Duration(seconds=30), node=node)
-        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+    def __init__(self, node: Node, buffer: Any) -> None:
+        """Fill the buffer from /tf and /tf_static; needs tf2_ros."""
+        self._buffer = buffer
+        self._listener = tf2_ros.TransformListener(buffer, node, spin_thread=False)
 
     def lookup(self, target: str, source: str, stamp: int) -> Transform:
         """Return the transform from `source` to `target` at a stamp [ns], see Transforms."""
         # Time zero is tf2's word for the latest transform, which is never what is meant here.
-        if stamp == 0:
-            raise LiftingError('no transform', 'an image without a stamp has no transform')
+        if stamp <= 0:
+            raise LiftingError('no transform', (
+                f'an image of {stamp} ns has no transform: expected a stamp after zero'))
         try:
             found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp))
         except tf2_ros.TransformException as error:
@@ -123,27 +129,3 @@ class PatientTransforms:
                 if time.monotonic() >= deadline:
                     raise
             time.sleep(_POLL)
-
-
-class TrackFrames:
-    """Publishes a frame for each confirmed track on /tf; needs tf2_ros."""
-
-    def __init__(self, node: Node) -> None:
-        """Advertise /tf."""
-        self._broadcaster = tf2_ros.TransformBroadcaster(node)
-        self._prefix = node.get_name()
-
-    def publish(self, message: Any) -> None:
-        """Publish those of a TrackedInstance3DArray that were measured."""
-        self._broadcaster.sendTransform([
-            self._frame(message, item) for item in message.instances
-            if item.state == TrackStatus.CONFIRMED and item.measured])
-
-    def _frame(self, message: Any, item: Any) -> TransformStamped:
-        frame = TransformStamped(
-            header=message.header,
-            child_frame_id=f'{self._prefix}/track_{message.epoch}_{item.track_id}')
-        shift = frame.transform.translation
-        shift.x, shift.y, shift.z = item.position.x, item.position.y, item.position.z
-        frame.transform.rotation = item.box_pose.orientation
-        return frame

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The thread that lifts pairs: take the newest, lift, publish."""
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Boxes around the points of several objects: along the axes, and turned about the vertical."""
 
@@ -8,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from stmask_ros.lifting.grouping import Grouping
 
 Float64Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -20,6 +23,11 @@ _COARSE_TURNS = np.radians(np.arange(0, 90, 7.5))
 _FINE_TURNS = np.radians(np.arange(-4.5, 5, 1.5))
 # What is nearer to a side than this share of the box lies on it.
 _NEAR = 0.02
+# Points that are so many times closer to the sides than to those of a box that faces the camera
+# are of a thing with sides.
+_CLEARLY_CLOSER = 3.0
+# A box beside a thing's sides that is smaller than one that faces the camera, by this share.
+_SMALLER = 0.97
 
 
 @dataclass(frozen=True)
@@ -62,26 +70,22 @@ class Boxes:
         return Boxes(centers, sizes, yaws)
 
 
-def aligned_boxes(
-    points: Float32Array, owners: Int64Array, count: int, growth: Float64Array
-) -> Boxes:
+def aligned_boxes(points: Float32Array, grouping: Grouping, growth: Float64Array) -> Boxes:
     """
-    Return the boxes along the axes around points [M, 3] of `count` objects.
+    Return the boxes along the axes around points [3, M] of N objects.
 
-    owners: [M], which object a point belongs to, ordered. growth: [N, 3], how far a point reaches
-    beyond its middle along each axis [m].
+    grouping: which object they are of. growth: [N, 3], how far a point reaches beyond its middle
+    along each axis [m].
     """
-    if len(points) == 0:
-        return Boxes.unknown(count)
-    there, starts = np.unique(owners, return_index=True)
-    least = np.minimum.reduceat(points, starts, axis=0).astype(np.float64)
-    most = np.maximum.reduceat(points, starts, axis=0).astype(np.float64)
-    found = Boxes((least + most) / 2, most - least + 2 * growth[there], np.zeros(len(there)))
-    return Boxes.unknown(count).replaced(there, found)
+    least, most = _reach(points, grouping)
+    return Boxes(
+        (least + most) / 2, most - least + 2 * growth,
+        np.where(grouping.sizes > 0, 0.0, np.nan))
 
 
 def turned_boxes(
-    points: Float32Array, owners: Int64Array, aligned: Boxes, growth: Float64Array, vertical: int
+    points: Float32Array, grouping: Grouping, aligned: Boxes, growth: Float64Array, vertical: int,
+    camera: Float64Array,
 ) -> Boxes:
     """
     Return boxes turned about the vertical axis so that points lie close to their sides.
@@ -89,70 +93,91 @@ def turned_boxes(
     Of a solid thing two sides are seen and two are not: a box along the line between the far
     corners has the same area as one along the sides. Closeness to the sides tells them apart
     (Zhang, Xu, Dong, Dolan, "Efficient L-Shape Fitting for Vehicle Detection Using Laser
-    Scanners", 2017); the area settles it for round things, which have no sides.
+    Scanners", 2017). A round thing has no sides: its box faces the camera, and so is as
+    wide as the whole, though half of it is hidden.
 
     vertical: which axis it is (0, 1, 2). The longer horizontal side comes first among those two.
-    Yaws are from -pi/2 to pi/2. aligned: the boxes along the axes. See aligned_boxes.
+    Yaws are from -pi/2 to pi/2. aligned: the boxes along the axes. camera: where it is, [3] [m].
+    See aligned_boxes.
     """
-    if len(points) == 0:
+    if points.size == 0:
         return aligned
     across = [2, 0] if vertical == 1 else [0, 1]
-    flat = points[:, across]
-    there, starts = np.unique(owners, return_index=True)
-    rows = np.repeat(np.arange(len(there)), np.diff([*starts, len(owners)]))
-    yaws = _closest_yaws(flat, rows, len(there))
-    sides = _turned(flat, yaws, rows)
-    least, most = np.minimum.reduceat(sides, starts), np.maximum.reduceat(sides, starts)
-    middles = _turned((least + most) / 2, -yaws, np.arange(len(yaws)))
-    sizes = (most - least).astype(np.float64) + 2 * growth[there][:, across].mean(
-        axis=1, keepdims=True)
-    shorter_first = sizes[:, 0] < sizes[:, 1]
-    sizes[shorter_first] = sizes[shorter_first, ::-1]
+    flat, centers, sizes = points[across], aligned.centers.copy(), aligned.sizes.copy()
+    sight = centers[:, across] - camera[across]
+    facing = np.arctan2(sight[:, 1], sight[:, 0])
+    yaws, sided = _closest_yaws(flat, grouping, facing)
+    least, most = _reach(_turned(flat, yaws, grouping), grouping)
+    least_facing, most_facing = _reach(_turned(flat, facing, grouping), grouping)
+    smaller = (most - least).prod(axis=1) < _SMALLER * (most_facing - least_facing).prod(axis=1)
+    rounded = ~sided & ~smaller
+    yaws[rounded], least[rounded], most[rounded] = (
+        facing[rounded], least_facing[rounded], most_facing[rounded])
+    alone = Grouping(np.ones(len(yaws), np.int64))
+    centers[:, across] = _turned((least + most).T / 2, -yaws, alone).T
+    sides = most - least + 2 * growth[:, across].mean(axis=1, keepdims=True)
+    shorter_first = sides[:, 0] < sides[:, 1]
+    sides[shorter_first] = sides[shorter_first, ::-1]
+    sizes[:, across] = sides
     yaws = (yaws + np.where(shorter_first, np.pi, 0) / 2 + np.pi / 2) % np.pi - np.pi / 2
-    boxes = aligned.chosen(there)
-    boxes.centers[:, across], boxes.sizes[:, across] = middles, sizes
-    return aligned.replaced(there, Boxes(boxes.centers, boxes.sizes, yaws))
+    return Boxes(centers, sizes, yaws)
 
 
-def _closest_yaws(flat: Float32Array, rows: Int64Array, count: int) -> Float64Array:
-    """Return the yaws [count], 0 to pi/2, at which points are closest to the sides."""
-    sizes = np.bincount(rows, minlength=count)
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    chosen = rank % np.repeat(-(-sizes // _FITTED_POINTS), sizes) == 0
-    flat, rows = flat[chosen], rows[chosen]
-    yaws = np.zeros(count)
-    for turns in (_COARSE_TURNS, _FINE_TURNS):
-        candidates = yaws[:, None] + turns
-        best = _closeness(flat, rows, candidates).argmax(axis=1)
-        yaws = candidates[np.arange(count), best]
-    return yaws
+def _reach(points: Float32Array, grouping: Grouping) -> tuple[Float64Array, Float64Array]:
+    """Return from where to where [N, D] the points [D, M] of objects reach along each axis."""
+    return (grouping.reduced(np.minimum, points).T.astype(np.float64),
+            grouping.reduced(np.maximum, points).T.astype(np.float64))
 
 
-def _closeness(flat: Float32Array, rows: Int64Array, yaws: Float64Array) -> Float64Array:
-    """Return how close points are to the sides of boxes at yaws [count, A], over area squared."""
-    starts = np.unique(rows, return_index=True)[1]
-    cosines, sines = np.cos(yaws).astype(np.float32), np.sin(yaws).astype(np.float32)
-    x, y = flat[:, :1], flat[:, 1:]
-    nearest = np.full((len(flat), yaws.shape[1]), np.inf, np.float32)
-    reach, areas = np.zeros(len(yaws), np.float32), np.ones(yaws.shape, np.float32)
-    for side in (x * cosines[rows] + y * sines[rows], y * cosines[rows] - x * sines[rows]):
-        least, most = np.minimum.reduceat(side, starts), np.maximum.reduceat(side, starts)
-        reach = np.maximum(reach, (most - least).max(axis=1))
-        areas *= most - least + 0.01
-        np.minimum(nearest, side - least[rows], out=nearest)
-        np.minimum(nearest, most[rows] - side, out=nearest)
-    near = (_NEAR * np.maximum(reach, 1e-3))[rows][:, None]
-    closeness = np.add.reduceat(near / np.maximum(nearest, near), starts)
-    return np.asarray(closeness / areas**2, np.float64)
+def _closest_yaws(
+    flat: Float32Array, grouping: Grouping, facing: Float64Array
+) -> tuple[Float64Array, BoolArray]:
+    """
+    Return the yaws [N] at which points [2, M] are closest to the sides.
+
+    Returns also whether there are sides: whether points are much closer to these than to those of
+    a box with the yaw `facing`.
+    """
+    # Of an object with fewer points, some count more than once.
+    among = np.arange(_FITTED_POINTS)[:, None] * grouping.sizes // _FITTED_POINTS
+    x, y = flat.take(np.minimum(grouping.starts + among, flat.shape[1] - 1), axis=1)
+    fitted = x + 1j * y
+    every = np.arange(len(facing))
+    closeness, areas = _closeness(fitted, np.tile(_COARSE_TURNS, (len(facing), 1)))
+    yaws = _COARSE_TURNS[(closeness / areas**2).argmax(axis=1)]
+    candidates = np.column_stack([yaws[:, None] + _FINE_TURNS, facing])
+    closeness, areas = _closeness(fitted, candidates)
+    best = every, (closeness / areas**2)[:, :-1].argmax(axis=1)
+    return candidates[best], closeness[best] > _CLEARLY_CLOSER * closeness[:, -1]
+
+
+def _closeness(
+    fitted: npt.NDArray[np.complex64], yaws: Float64Array
+) -> tuple[Float32Array, Float32Array]:
+    """
+    Return how close points are to the sides of boxes at yaws [N, A], and the boxes' areas.
+
+    fitted: [P, N], x + iy, so that both sides' coordinates come from one product.
+    """
+    turned = fitted[:, :, None] * np.exp(-1j * yaws).astype(np.complex64)
+    sides = turned.view(np.float32)
+    least, most = sides.min(axis=0), sides.max(axis=0)
+    lengths = (most - least).reshape(*yaws.shape, 2)
+    areas = (lengths + np.float32(0.01)).prod(axis=2)
+    nearest = np.minimum(sides - least, most - sides)
+    nearest = np.minimum(nearest[..., ::2], nearest[..., 1::2])
+    near = _NEAR * np.maximum(lengths.max(axis=(1, 2)), np.float32(1e-3))[:, None]
+    return (near / np.maximum(nearest, near)).sum(axis=0), areas
 
 
 def _turned(
-    flat: npt.NDArray[Any], yaws: Float64Array, rows: Int64Array
+    flat: npt.NDArray[Any], yaws: Float64Array, grouping: Grouping
 ) -> npt.NDArray[Any]:
-    """Return points [M, 2] as seen from axes that are turned; rows: which yaw is a point's."""
-    cosines, sines = np.cos(yaws).astype(flat.dtype)[rows], np.sin(yaws).astype(flat.dtype)[rows]
-    x, y = flat[:, 0], flat[:, 1]
+    """Return points [2, M] as seen from axes that are turned, by a yaw [N] for each object."""
+    cosines, sines = (
+        grouping.spread(values.astype(flat.dtype)) for values in (np.cos(yaws), np.sin(yaws)))
+    x, y = flat
     turned = np.empty_like(flat)
-    np.add(x * cosines, y * sines, out=turned[:, 0])
-    np.subtract(y * cosines, x * sines, out=turned[:, 1])
+    np.add(x * cosines, y * sines, out=turned[0])
+    np.subtract(y * cosines, x * sines, out=turned[1])
     return turned

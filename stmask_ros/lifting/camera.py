@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 Camera models: from pixels to rays and back, through OpenCV.
@@ -27,6 +28,8 @@ _COEFFICIENTS = {
 }
 _PRECISE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-7)
 
+# Focal lengths are at least so long [pixel], and no number of a calibration is larger.
+_SHORTEST, _LARGEST = 1.0, 1e7
 # Nothing nearer to the plane of the camera is projected [m].
 _NEAREST = 1e-3
 # A ray is at most so far from the optical axis (tangent of the angle) and comes back to its pixel.
@@ -60,10 +63,12 @@ class Calibration:
                 f'the calibration is for images of {self.width}x{self.height}: expected 1 to '
                 f'{1 << 15} pixels a side'))
         numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
-        if not all(map(math.isfinite, numbers)) or min(self.fx, self.fy) <= 0:
+        sane = all(math.isfinite(number) and abs(number) < _LARGEST for number in numbers)
+        if not sane or min(self.fx, self.fy) < _SHORTEST:
             raise LiftingError('calibration', (
                 f'focal lengths {self.fx}, {self.fy}, principal point {self.cx}, {self.cy}, '
-                f'distortion {self.distortion}: expected finite numbers, focal lengths above 0'))
+                f'distortion {self.distortion}: expected numbers below '
+                f'{_LARGEST:.0e}, focal lengths of {_SHORTEST} and more'))
         allowed = _COEFFICIENTS.get(self.model)
         if allowed is None or len(self.distortion) not in allowed:
             raise LiftingError('calibration', (
@@ -104,7 +109,7 @@ class Calibration:
             return np.zeros((0, 2), np.float32), np.zeros(0, bool)
         z = points[:, 2]
         with np.errstate(all='ignore'):
-            rays = points[:, :2] / z[:, None]
+            rays = (points[:, :2].T / z).T
             pixels = self._pixels(rays)
             x, y = pixels.T
             seen = (z > _NEAREST) & (x > -0.5) & (x < self.width - 0.5)
@@ -139,8 +144,9 @@ class Calibration:
 
     def _pixels(self, rays: npt.NDArray[Any]) -> Float32Array:
         if not any(self.distortion):
-            scale = np.array([self.fx, self.fy], np.float32)
-            return rays * scale + np.array([self.cx, self.cy], np.float32)
+            columns, rows = rays.T
+            return np.stack([columns * self.fx + self.cx, rows * self.fy + self.cy]).astype(
+                np.float32, copy=False).T
         finite = np.where(np.isfinite(rays), rays, 0).clip(-_WIDEST, _WIDEST)
         spread = np.array(self.distortion)
         if self.model == 'equidistant':

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 Point clouds: sensor_msgs/PointCloud2 with any order of fields, datatypes, padding and endianness.
@@ -31,7 +32,8 @@ class Cloud:
     """
     The points of a cloud.
 
-    xyz: float32 [N, 3] in the cloud's frame [m], not finite where invalid.
+    xyz: float32 [N, 3] in the cloud's frame [m], not finite where invalid; each coordinate of all
+    points in one piece.
     records: uint8 [N, point_step], each point with all its fields, as it was sent.
     """
 
@@ -54,7 +56,7 @@ def read_cloud(message: Any) -> Cloud:
             f"the cloud has no field {', '.join(missing)}; it has {', '.join(fields) or 'none'}"))
     columns = [_column(records, fields[name], order) for name in 'xyz']
     with np.errstate(over='ignore', invalid='ignore'):
-        return Cloud(np.stack(columns, axis=1).astype(np.float32, copy=False), records)
+        return Cloud(np.stack(columns).astype(np.float32, copy=False).T, records)
 
 
 def _records(message: Any) -> npt.NDArray[np.uint8]:

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 Depth as image_transport's compressedDepth writes it: PNG and RVL.
@@ -27,6 +28,8 @@ _RVL_HEADER = struct.Struct('<ii')
 _NIBBLE_SHIFTS = np.arange(28, -1, -4, dtype=np.uint32)
 _MORE = 8
 _MOST_NIBBLES = 7
+# So many times the step from run to run is doubled, before runs are looked for in such steps.
+_DOUBLINGS = 5
 
 UInt16Array = npt.NDArray[np.uint16]
 Int64Array = npt.NDArray[np.int64]
@@ -112,17 +115,35 @@ def _fill(numbers: Int64Array, count: int) -> UInt16Array:
 
 def _runs(numbers: Int64Array, count: int) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Return of each run of depths: its first pixel, its length, and where its numbers begin."""
-    values = numbers.tolist()
-    runs, pixel, position = [], 0, 0
-    # A run begins where the one before ends, so that they are found one after the other.
-    while pixel < count:
-        if position + 2 > len(values):
-            raise LiftingError('short depth data', 'the RVL data ends before its last pixel')
-        zeros, length = values[position:position + 2]
-        pixel, position = pixel + zeros, position + 2
-        if zeros + length == 0 or pixel + length > count or position + length > len(values):
-            raise LiftingError('broken depth data', 'the runs of the RVL data do not fit its size')
-        runs.append((pixel, length, position))
-        pixel, position = pixel + length, position + length
-    starts, lengths, positions = np.array(runs, np.int64).reshape(-1, 3).T
-    return starts, lengths, positions
+    heads = _run_heads(numbers)
+    lengths = numbers[heads + 1]
+    ends = np.cumsum(numbers[heads] + lengths)
+    used = int(np.searchsorted(ends, count)) + 1
+    if used > len(heads):
+        raise LiftingError('short depth data', 'the RVL data ends before its last pixel')
+    heads, lengths, ends = heads[:used], lengths[:used], ends[:used]
+    if ends[-1] > count or heads[-1] + 2 + lengths[-1] > len(numbers):
+        raise LiftingError('broken depth data', 'the runs of the RVL data do not fit its size')
+    return ends - lengths, lengths, heads + 2
+
+
+def _run_heads(numbers: Int64Array) -> Int64Array:
+    """
+    Return where the two numbers at the head of each run are: how many zeros, how many depths.
+
+    A run begins where the one before ends. With holes in the depth there is a run for every few
+    pixels, too many to be found one after the other: if each number knows where the run after
+    its own would begin, then also where the second does, the fourth, and so on.
+    """
+    count = len(numbers)
+    next_heads = np.minimum(np.arange(2, count + 1) + numbers[1:], count)
+    steps = [np.append(next_heads, (count, count)).astype(np.int32)]
+    for _ in range(_DOUBLINGS):
+        steps.append(steps[-1].take(steps[-1]))
+    found = [0]
+    while found[-1] < count:
+        found.append(int(steps[-1][found[-1]]))
+    heads = np.array(found)
+    for step in reversed(steps[:-1]):
+        heads = np.stack([heads, step.take(heads)], axis=1).ravel()
+    return heads[heads < count - 1]

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 Depth images: sensor_msgs/Image in 16UC1 and 32FC1, as REP 118 has them.

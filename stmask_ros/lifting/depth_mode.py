@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The depths of an object's own surface among those that its mask lets through."""
 
@@ -5,6 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+from stmask_ros.lifting.grouping import Grouping
 
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
@@ -21,7 +24,7 @@ _FEW = 20
 
 
 def own_surface(
-    depths: Float32Array, owners: Int64Array, core: BoolArray, count: int, discontinuity: float
+    depths: Float32Array, grouping: Grouping, core: BoolArray, discontinuity: float
 ) -> BoolArray:
     """
     Say which points belong to the surface of the object itself.
@@ -30,39 +33,41 @@ def own_surface(
     gaps between objects. Bins without a gap between them are one surface; that of the most points
     is the object's. What lies before and behind it is not. Takes one pass over the points.
 
-    depths [m], owners (0 to count - 1), core: [M]. discontinuity: width of a gap, as a share of
-    the distance.
+    depths [m], core: [M]. grouping: which instance they are of. discontinuity: width of a gap, as
+    a share of the distance.
     """
     step = np.log1p(discontinuity) / _BINS_TO_A_GAP
-    bins = int(np.ceil(np.log(_FARTHEST / _NEAREST) / step)) + 1
+    # Behind the last bin of an instance, so many empty ones that no run goes on into the next.
+    bins = int(np.ceil(np.log(_FARTHEST / _NEAREST) / step)) + 1 + _BINS_TO_A_GAP
+    shape = len(grouping), bins
     places = np.log(np.clip(depths, _NEAREST, _FARTHEST) * np.float32(1 / _NEAREST))
-    places = (places * np.float32(1 / step)).astype(np.int64)
-    few = np.bincount(owners[core], minlength=count) < _FEW
-    counted = core | few[owners]
-    cells = owners[counted] * bins + places[counted]
-    table = np.bincount(cells, minlength=count * bins).reshape(count, bins)
+    cells = (places * np.float32(1 / step)).astype(np.int64)
+    cells += grouping.spread(np.arange(len(grouping)) * bins)
+    table = _table(cells[core], shape)
+    few = table.sum(axis=1) < _FEW
+    if few.any():
+        table[few] = _table(cells, shape)[few]
     first, last = _largest_runs(table)
     # Where a surface turns away, its last depths are at the edge, outside of the core.
-    return np.asarray((places >= first[owners] - 1) & (places <= last[owners] + 1))
+    near, far = grouping.spread(first - 1), grouping.spread(last + 1)
+    return np.asarray((cells >= near) & (cells <= far))
+
+
+def _table(cells: Int64Array, shape: tuple[int, int]) -> Int64Array:
+    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _largest_runs(table: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Return first and last bin of the run with the most points in each row."""
+    """Return first and last cell, row by row, of the run with the most points in each row."""
     rows, bins = table.shape
-    occupied = table > _SPARSE * table.max(axis=1, keepdims=True)
-    near = _BINS_TO_A_GAP - 1
-    bridged = np.zeros((rows, bins + near), bool)
-    for shift in range(near + 1):
-        bridged[:, shift:shift + bins] |= occupied
-    # A run, with the bins that bridge its gaps, begins where no bridge comes from before.
-    begins = bridged & ~np.pad(bridged, ((0, 0), (1, 0)))[:, :-1]
-    runs = np.cumsum(begins.ravel())
-    member = (bridged.ravel() * runs).reshape(rows, -1)[:, :bins]
-    weights = np.bincount(member.ravel(), weights=(table * occupied).ravel())
-    best = (weights[member] * occupied).argmax(axis=1)
-    chosen = member[np.arange(rows), best]
-    inside = occupied & (member == chosen[:, None]) & (chosen[:, None] > 0)
-    empty = ~inside.any(axis=1)
-    first = inside.argmax(axis=1)
-    last = bins - 1 - inside[:, ::-1].argmax(axis=1)
-    return np.where(empty, bins + 2, first), np.where(empty, -2, last)
+    occupied = (table > _SPARSE * table.max(axis=1, keepdims=True)).ravel().nonzero()[0]
+    begins, ends = np.ones((2, len(occupied)), bool)
+    begins[1:] = ends[:-1] = occupied[1:] - occupied[:-1] > _BINS_TO_A_GAP
+    weights = np.add.reduceat(table.ravel()[occupied], begins.nonzero()[0])
+    firsts, lasts = occupied[begins], occupied[ends]
+    owners = firsts // bins
+    order = np.lexsort((-weights, owners))
+    there, largest = np.unique(owners[order], return_index=True)
+    first, last = np.full(rows, -2), np.full(rows, -4)
+    first[there], last[there] = firsts[order[largest]], lasts[order[largest]]
+    return first, last

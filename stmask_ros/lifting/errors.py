@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong with a depth image, a cloud, a calibration or a transform."""
 

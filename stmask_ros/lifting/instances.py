@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The tracked masks of one image, from a message of rclpy or rosbags or from a step's result."""
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from stmask_ros.lifting.depth import MAX_PIXELS
 from stmask_ros.lifting.errors import LiftingError
-from stmask_ros.masks import RegionMask, decode
+from stmask_ros.masks import RegionMask, check_total, decode, decode_all
 from stmask_ros.tracking.results import FrameResult, TrackStatus
 
 Int64Array = npt.NDArray[np.int64]
@@ -82,20 +83,34 @@ class InstanceFrame:
             _column(items, 'track_id'), _column(items, 'state'), _column(items, 'class_id'),
             [str(item.class_name) for item in items],
             np.array([item.score for item in items], np.float32),
-            [_mask(item) for item in items])
+            _masks(items))
 
 
 def _column(items: Sequence[Any], name: str) -> Int64Array:
     return np.array([getattr(item, name) for item in items], np.int64)
 
 
-def _mask(item: Any) -> RegionMask:
-    if item.state == TrackStatus.TERMINATED or item.mask.width * item.mask.height == 0:
-        return RegionMask.empty()
-    if item.mask.width * item.mask.height > MAX_PIXELS:
-        raise LiftingError('instances', (
-            f'the mask of track {item.track_id} is {item.mask.width}x{item.mask.height}: expected '
-            f'at most {MAX_PIXELS} pixels'))
+def _masks(items: Sequence[Any]) -> list[RegionMask]:
+    masks = [RegionMask.empty()] * len(items)
+    shown = [
+        index for index, item in enumerate(items)
+        if item.state != TrackStatus.TERMINATED and item.mask.width * item.mask.height
+    ]
+    shown_masks = [items[index].mask for index in shown]
+    try:
+        check_total(shown_masks)
+    except ValueError as error:
+        raise LiftingError('instances', str(error)) from error
+    try:
+        decoded = decode_all(shown_masks)
+    except ValueError:
+        decoded = [_decoded(items[index]) for index in shown]
+    for index, mask in zip(shown, decoded, strict=True):
+        masks[index] = mask
+    return masks
+
+
+def _decoded(item: Any) -> RegionMask:
     try:
         return decode(item.mask)
     except ValueError as error:

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """From the masks and the depth of one image after the other to tracks in three dimensions."""
 
@@ -142,8 +143,8 @@ class Lifter:
             frame.epoch, frame.stamp, tracks,
             aligned.replaced(rows, found.aligned.chosen(counted).moved(back)),
             turned.replaced(rows, found.turned.chosen(counted).moved(back)))
-        living = frame.track_ids[frame.states != TrackStatus.TERMINATED]
-        lasting = np.isin(tracks.ids, living)
+        rows, there = tracks.rows(frame.track_ids)
+        lasting = rows[there & (frame.states != TrackStatus.TERMINATED)]
         self._memory = _Memory(
             frame.epoch, frame.stamp, tracks.chosen(lasting), now.aligned.chosen(lasting),
             now.turned.chosen(lasting))

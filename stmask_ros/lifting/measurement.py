@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """What one pair of masks and depth says of each instance, on its own."""
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from stmask_ros.lifting.boxes import Boxes, aligned_boxes, turned_boxes
 from stmask_ros.lifting.depth_mode import own_surface
+from stmask_ros.lifting.grouping import Grouping
 from stmask_ros.lifting.transforms import Transform, turned
 from stmask_ros.lifting.views import Samples
 
@@ -52,11 +54,11 @@ class SurfacePoints:
     """
     The points of the instances' own surfaces, in the output frame.
 
-    points: float32 [M, 3] [m]. owners: int64 [M], the index of the instance, ordered.
+    points: float32 [M, 3] [m]. grouping: which instance they are of.
     """
 
     points: Float32Array
-    owners: Int64Array
+    grouping: Grouping
 
 
 @dataclass(frozen=True)
@@ -89,48 +91,42 @@ def measure(
     to_output: from the image's optical frame to the output frame, at the image's stamp.
     vertical: the vertical axis of the output frame: 2, or 1 of an optical frame.
     """
-    count = len(samples.looked_at)
-    own = np.flatnonzero(_own(samples, sensor))
-    points, owners = samples.points.take(own, axis=0), samples.owners.take(own)
-    used = np.bincount(owners, minlength=count)
-    valid = np.bincount(samples.owners, minlength=count)
+    own = _own(samples, sensor).nonzero()[0]
+    points, grouping = samples.points.take(own, axis=1), samples.grouping.chosen(own)
     shares = np.where(
-        samples.looked_at < 0, np.nan, valid / np.maximum(samples.looked_at, 1))
-    enough = (used >= sensor.least_points) & ~(shares < sensor.least_share)
-    middles, extents, footprints = _moments(points, samples.footprints.take(own), owners, count)
+        samples.looked_at < 0, np.nan, samples.grouping.sizes / np.maximum(samples.looked_at, 1))
+    enough = (grouping.sizes >= sensor.least_points) & ~(shares < sensor.least_share)
+    middles, extents = _moments(points, grouping)
+    footprints = samples.footprints * middles[:, 2]
     noise = _noise(middles, extents, np.maximum(2 * footprints, middles[:, 2] * _PIXEL), sensor)
-    in_output = to_output.apply(points)
+    in_output = to_output.apply(points.T).T
     lateral = np.abs(to_output.rotation[:, :2]).sum(axis=1)
     growth = footprints[:, None] * lateral
-    aligned = aligned_boxes(in_output, owners, count, growth)
-    box = turned_boxes(in_output, owners, aligned, growth, vertical)
+    aligned = aligned_boxes(in_output, grouping, growth)
+    box = turned_boxes(in_output, grouping, aligned, growth, vertical, to_output.translation)
     positions = np.asarray(to_output.apply(middles), np.float64)
     spread = turned(noise, to_output.rotation)
     positions[~enough], spread[~enough] = np.nan, np.nan
     return Measurements(
-        enough, positions, spread, used, shares, aligned.shown(enough), box.shown(enough)
-    ), SurfacePoints(in_output, owners)
+        enough, positions, spread, grouping.sizes, shares, aligned.shown(enough),
+        box.shown(enough)
+    ), SurfacePoints(in_output.T, grouping)
 
 
 def _own(samples: Samples, sensor: Sensor) -> BoolArray:
-    depths = samples.points[:, 2]
-    own = own_surface(
-        depths, samples.owners, samples.core, len(samples.looked_at), sensor.discontinuity)
-    return own & (depths <= sensor.farthest)
+    depths = samples.points[2]
+    own = own_surface(depths, samples.grouping, samples.core, sensor.discontinuity)
+    return np.asarray(own & (depths <= sensor.farthest))
 
 
-def _moments(
-    points: Float32Array, footprints: Float32Array, owners: Int64Array, count: int
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return mean, standard deviation [N, 3] and mean footprint [N] of each object's points."""
-    moments = np.zeros((count, 7))
-    there, starts = np.unique(owners, return_index=True)
-    if len(there):
-        sums = np.concatenate([points, points**2, footprints[:, None]], axis=1, dtype=np.float64)
-        sizes = np.diff([*starts, len(owners)])
-        moments[there] = np.add.reduceat(sums, starts, axis=0) / sizes[:, None]
+def _moments(points: Float32Array, grouping: Grouping) -> tuple[Float64Array, Float64Array]:
+    """Return mean and standard deviation [N, 3] of each object's points [3, M]."""
+    values = np.empty((6, points.shape[1]))
+    values[:3] = points
+    np.square(values[:3], out=values[3:])
+    moments = (grouping.reduced(np.add, values) / np.maximum(grouping.sizes, 1)).T
     middles = moments[:, :3]
-    return middles, np.sqrt(np.maximum(moments[:, 3:6] - middles**2, 0)), moments[:, 6]
+    return middles, np.sqrt(np.maximum(moments[:, 3:] - middles**2, 0))
 
 
 def _noise(

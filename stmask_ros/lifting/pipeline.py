@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """One pair of messages after the other, from masks and depth to tracks in the output frame."""
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Finds out whether the depth of the frame before or after fits the masks better than its own."""
 
@@ -55,14 +56,12 @@ class StampCheck:
     def _covered(self, pair: LiftedPair, depth: DepthImage) -> npt.NDArray[np.float64]:
         """Return the share of each mask that is its object's own surface, [N]."""
         assert not isinstance(pair.view, CloudView)
-        count = len(pair.frame)
         everywhere = LabelMap(pair.labels.labels, pair.labels.labels > 0)
         samples = pair.view.sample(depth, pair.frame, everywhere, _POINTS)
         own = own_surface(
-            samples.points[:, 2], samples.owners, samples.core, count, self._sensor.discontinuity)
-        found = np.bincount(samples.owners, minlength=count)
-        used = np.bincount(samples.owners[own], minlength=count)
-        return np.asarray(used / np.maximum(found, 1))
+            samples.points[2], samples.grouping, samples.core, self._sensor.discontinuity)
+        used = samples.grouping.chosen(own.nonzero()[0]).sizes
+        return np.asarray(used / np.maximum(samples.grouping.sizes, 1))
 
 
 def _score(gains: deque[float]) -> float:

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 Where things are and how fast: a constant-velocity Kalman filter for each track, all in one pass.
@@ -76,6 +77,15 @@ class Tracks:
             self.ids[rows], self.states[rows], self.covariances[rows], self.rejected[rows],
             self.measured_at[rows])
 
+    def replaced(self, rows: Int64Array, others: Tracks) -> Tracks:
+        """Return the tracks, with others of the same ids in some rows."""
+        found = Tracks(
+            self.ids, self.states.copy(), self.covariances.copy(), self.rejected.copy(),
+            self.measured_at.copy())
+        found.states[rows], found.covariances[rows] = others.states, others.covariances
+        found.rejected[rows], found.measured_at[rows] = others.rejected, others.measured_at
+        return found
+
 
 def predicted(tracks: Tracks, seconds: float, motion: Motion) -> Tracks:
     """Return the tracks some time later [s]."""
@@ -102,39 +112,41 @@ def corrected(
     rows, there = tracks.rows(ids)
     updated, counted = _updated(
         tracks.chosen(rows[there]), positions[there], noise[there], stamp, motion)
-    born = _born(ids[~there], positions[~there], noise[~there], stamp)
-    others = np.ones(len(tracks), bool)
-    others[rows[there]] = False
     accepted = np.ones(len(ids), bool)
     accepted[there] = counted
-    return _merged(tracks.chosen(others), updated, born), accepted
+    tracks = tracks.replaced(rows[there], updated)
+    if not there.all():
+        born = _born(ids[~there], positions[~there], noise[~there], stamp)
+        tracks = _merged(tracks, born)
+    return tracks, accepted
 
 
 def _updated(
     tracks: Tracks, positions: Float64Array, noise: Float64Array, stamp: int, motion: Motion
 ) -> tuple[Tracks, BoolArray]:
-    innovation = positions - tracks.states[:, :3]
+    innovation = (positions - tracks.states[:, :3])[..., None]
     spread = tracks.covariances[:, :3, :3] + noise
-    weighted = np.linalg.solve(spread, innovation[..., None])
-    distance = np.einsum('ni,nij->n', innovation, weighted)
+    solved = np.linalg.solve(
+        spread, np.concatenate([innovation, tracks.covariances[:, :3]], axis=2))
+    distance = (innovation * solved[..., :1]).sum(axis=(1, 2))
     within = distance <= motion.gate**2
     rejected = np.where(within, 0, tracks.rejected + 1)
+    gain = np.where(within[:, None, None], np.swapaxes(solved[..., 1:], 1, 2), 0)
     afresh = rejected >= motion.patience
-    gain = np.swapaxes(np.linalg.solve(spread, tracks.covariances[:, :3]), 1, 2)
-    better = tracks.states + np.einsum('nij,nj->ni', gain, innovation)
-    surer = _joseph(tracks.covariances, gain, noise)
     counted = within | afresh
-    better[~within], surer[~within] = tracks.states[~within], tracks.covariances[~within]
-    new = _born(tracks.ids[afresh], positions[afresh], noise[afresh], stamp)
-    better[afresh], surer[afresh] = new.states, new.covariances
-    return Tracks(
-        tracks.ids, better, surer, np.where(counted, 0, rejected),
-        np.where(counted, stamp, tracks.measured_at)), counted
+    updated = Tracks(
+        tracks.ids, tracks.states + (gain @ innovation)[..., 0],
+        _joseph(tracks.covariances, gain, noise), np.where(counted, 0, rejected),
+        np.where(counted, stamp, tracks.measured_at))
+    if afresh.any():
+        born = _born(tracks.ids[afresh], positions[afresh], noise[afresh], stamp)
+        updated = updated.replaced(afresh.nonzero()[0], born)
+    return updated, counted
 
 
 def _joseph(covariance: Float64Array, gain: Float64Array, noise: Float64Array) -> Float64Array:
     """Return covariances after a measurement, in the form that keeps them symmetric."""
-    rest = np.tile(np.eye(6), (len(gain), 1, 1))
+    rest = np.eye(6)[None].repeat(len(gain), axis=0)
     rest[:, :, :3] -= gain
     return rest @ covariance @ np.swapaxes(rest, 1, 2) + gain @ noise @ np.swapaxes(gain, 1, 2)
 

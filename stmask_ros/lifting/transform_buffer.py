@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """A buffer of transforms for recorded data: interpolates between stamps, never beyond them."""
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """How a depth image or a cloud sees the pixels of the image that the masks belong to."""
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from stmask_ros.lifting.camera import Calibration
 from stmask_ros.lifting.cloud import Cloud
 from stmask_ros.lifting.depth import DepthImage
+from stmask_ros.lifting.grouping import Grouping
 from stmask_ros.lifting.instances import InstanceFrame
 from stmask_ros.lifting.labels import LabelMap, inside_pixels
 from stmask_ros.lifting.transforms import Transform
@@ -31,17 +33,18 @@ class Samples:
     """
     Where masks and depth meet, ordered by instance.
 
-    points: float32 [M, 3] in the image's optical frame [m], all with depth.
-    owners: int64 [M], the index of the instance. core: bool [M], well inside of its mask.
-    footprints: float32 [M], half the width of what a point stands for [m]; 0 for clouds.
+    points: float32 [3, M] in the image's optical frame [m], all with depth.
+    grouping: which instance they are of. core: bool [M], well inside of its mask.
+    footprints: float64 [N], half the width of what a point of an instance stands for, at a
+    distance of one metre [m]; 0 for clouds.
     looked_at: int64 [N], pixels of each instance that were looked at, with depth or without; -1
     where that says nothing, as for clouds.
     """
 
     points: Float32Array
-    owners: npt.NDArray[np.int64]
+    grouping: Grouping
     core: BoolArray
-    footprints: Float32Array
+    footprints: npt.NDArray[np.float64]
     looked_at: npt.NDArray[np.int64]
 
 
@@ -72,21 +75,20 @@ class RegisteredView:
     ) -> Samples:
         """Return the points of a frame's instances; at most about `most` for each."""
         inside = inside_pixels(frame, labels, most)
-        pixels, owners, in_depth = inside.pixels, inside.owners, inside.pixels
+        pixels, grouping, in_depth = inside.pixels, inside.grouping, inside.pixels
         if self.image != self.depth:
             in_depth = self._depth_pixels.take(pixels)
-            covered = np.flatnonzero(in_depth >= 0)
-            pixels, owners, in_depth = pixels[covered], owners[covered], in_depth[covered]
-        looked_at = np.bincount(owners, minlength=len(frame))
-        z, rays = depth.metres(in_depth), self.depth.rays.take(in_depth, axis=0)
-        valid = np.flatnonzero((z > 0) & np.isfinite(rays[:, 0]))
-        pixels, owners, z = pixels[valid], owners[valid], z[valid]
-        points = np.empty((len(z), 3), np.float32)
-        np.multiply(rays[valid], z[:, None], out=points[:, :2])
-        points[:, 2] = z
-        widths = (0.5 / self.image.fx * np.sqrt(inside.strides)).astype(np.float32)
+            covered = (in_depth >= 0).nonzero()[0]
+            pixels, grouping, in_depth = (
+                pixels[covered], grouping.chosen(covered), in_depth[covered])
+        points = np.empty((3, len(pixels)), np.float32)
+        points[2] = depth.metres(in_depth)
+        np.multiply(self.depth.rays.take(in_depth, axis=0).T, points[2], out=points[:2])
+        valid = ((points[2] > 0) & np.isfinite(points[0])).nonzero()[0]
         return Samples(
-            points, owners, labels.core.ravel().take(pixels), z * widths[owners], looked_at)
+            points.take(valid, axis=1), grouping.chosen(valid),
+            labels.core.ravel().take(pixels.take(valid)),
+            0.5 / self.image.fx * np.sqrt(inside.strides), grouping.sizes)
 
     def covered(self, mask: BoolArray) -> BoolArray:
         """Return the depth pixels whose image pixels are in a mask [image height, width]."""
@@ -134,13 +136,13 @@ class UnregisteredView:
         return covered.reshape(depth.size)
 
     def _points(self, depth: DepthImage, stride: int) -> tuple[Float32Array, Indices]:
-        """Return the valid points in the image's frame, and their depth pixels."""
+        """Return the valid points [3, P] in the image's frame, and their depth pixels."""
         grid = np.arange(depth.pixels.size).reshape(depth.size)[::stride, ::stride].ravel()
         z = depth.metres(grid)
-        valid = np.flatnonzero(z > 0)
+        valid = (z > 0).nonzero()[0]
         pixels, z = grid[valid], z[valid]
-        points = np.column_stack([self.depth.rays.take(pixels, axis=0) * z[:, None], z])
-        return self.transform.apply(points), pixels
+        points = np.stack([*self.depth.rays.take(pixels, axis=0).T * z, z])
+        return self.transform.apply(points.T).T, pixels
 
 
 @dataclass(frozen=True)
@@ -156,50 +158,54 @@ class CloudView:
 
     def sample(self, cloud: Cloud, frame: InstanceFrame, labels: LabelMap, most: int) -> Samples:
         """Return the points of a frame's instances; at most about `most` for each."""
-        points = self.transform.apply(cloud.xyz)
+        points = self.transform.apply(cloud.xyz).T
         return _sample_points(points, self.image, labels, len(frame), most, 0.0)
 
     def covered(self, mask: BoolArray, cloud: Cloud) -> BoolArray:
         """Return which points of a cloud are seen in a mask [image height, width]."""
-        return _inside(self.transform.apply(cloud.xyz), self.image, mask)
+        return _inside(self.transform.apply(cloud.xyz).T, self.image, mask)
 
 
 def _sample_points(
     points: Float32Array, image: Calibration, labels: LabelMap, count: int, most: int,
     footprint: float,
 ) -> Samples:
-    """footprint: half the width of what a point stands for, at a distance of one metre [m]."""
+    """
+    Return those of points [3, P] that are seen in a mask.
+
+    footprint: half the width of what a point stands for, at a distance of one metre [m].
+    """
     where, pixels = _image_pixels(points, image)
     found = labels.labels.ravel().take(pixels)
-    hits = np.flatnonzero(found)
-    hits = hits[np.argsort(found[hits], kind='stable')]
+    hits = (found > 0).nonzero()[0]
+    hits = hits[found[hits].argsort(kind='stable')]
     hits = hits[_thinned(found[hits], count, most)]
-    chosen = points[where[hits]]
     return Samples(
-        chosen, found[hits].astype(np.int64) - 1, labels.core.ravel().take(pixels[hits]),
-        chosen[:, 2] * np.float32(footprint), np.full(count, -1, np.int64))
+        points.take(where[hits], axis=1), Grouping.of(found[hits] - 1, count),
+        labels.core.ravel().take(pixels[hits]), np.full(count, footprint),
+        np.full(count, -1, np.int64))
 
 
 def _image_pixels(points: Float32Array, image: Calibration) -> tuple[Indices, Indices]:
-    """Return which points are seen in the image, and at which pixel, row by row."""
+    """Return which of points [3, P] are seen in the image, and at which pixel, row by row."""
     # Most points of a lidar are behind the camera or beside it.
-    ahead = np.flatnonzero(points[:, 2] > 0)
-    pixels, in_view = image.project(points.take(ahead, axis=0))
-    seen = np.flatnonzero(in_view)
-    columns, rows = np.rint(pixels[seen]).astype(np.int64).T
+    ahead = (points[2] > 0).nonzero()[0]
+    pixels, in_view = image.project(points.take(ahead, axis=1).T)
+    seen = in_view.nonzero()[0]
+    columns, rows = np.rint(pixels.T.take(seen, axis=1)).astype(np.int64)
     return ahead[seen], rows * image.width + columns
 
 
 def _inside(points: Float32Array, image: Calibration, mask: BoolArray) -> BoolArray:
     where, pixels = _image_pixels(points, image)
-    inside = np.zeros(len(points), bool)
+    inside = np.zeros(points.shape[1], bool)
     inside[where] = mask.ravel().take(pixels)
     return inside
 
 
 def _thinned(labels: npt.NDArray[Any], count: int, most: int) -> Indices:
     """Return which of some ordered labels to keep: every so many of each that has too many."""
-    sizes = np.bincount(labels, minlength=count + 1)[1:]
-    strides = np.maximum(1, -(-sizes // most))
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.flatnonzero(rank % np.repeat(strides, sizes) == 0)
+    grouping = Grouping.of(labels - 1, count)
+    strides = np.maximum(1, -(-grouping.sizes // most))
+    rank = np.arange(len(labels)) - grouping.spread(grouping.starts)
+    return np.flatnonzero(rank % grouping.spread(strides) == 0)

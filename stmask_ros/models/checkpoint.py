@@ -1,9 +1,12 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Models on disk: a small YAML that describes one, and weights that load strictly."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 from stmask_ros.families.all import family_named
 from stmask_ros.families.errors import ModelError
 from stmask_ros.families.family import AnyFamily, TrackerSettings
+from stmask_ros.families.shapes import is_counter
 from stmask_ros.fingerprint import Fingerprint
 from stmask_ros.output_files import OutputError, whole_file
 from stmask_ros.resources import share_directory
@@ -155,6 +159,7 @@ def load_model(model: str | Path, seed: int = 0) -> Model:
     description = read_description(find_model(model))
     family = family_named(description.family)
     _check_tracker(description)
+    _check_memory(description)
     network = family.build(description.config())
     if description.weights is None:
         family.initialise(network, seed)
@@ -163,6 +168,19 @@ def load_model(model: str | Path, seed: int = 0) -> Model:
         digest = _digest(description)
         load_weights(network, family.renamed(read_weights(description.weights)))
     return Model(description, network.eval().requires_grad_(False), digest)
+
+
+def _check_memory(description: ModelDescription) -> None:
+    # Options may ask for any size, and the system ends a process that takes too much.
+    with torch.device('meta'):
+        network = family_named(description.family).build(description.config())
+    needed = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    there = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    if needed > there:
+        raise ModelError(
+            f'model {description.name}: its network has {needed / 2**30:.0f} GiB of weights, and '
+            f'this machine {there / 2**30:.0f} GiB of memory: choose smaller options'
+        )
 
 
 def _check_tracker(description: ModelDescription) -> None:
@@ -261,11 +279,6 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         raise ModelError('the weights do not fit the configuration; ' + '; '.join(problems))
     check_finite('weights', counted)
     network.load_state_dict(counted)
-
-
-def is_counter(key: str) -> bool:
-    """Return whether a tensor only counts batches, which other trainings may leave out."""
-    return key.endswith('.num_batches_tracked')
 
 
 def _misfits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the official code, turned into the files that this package loads."""
 
 from __future__ import annotations

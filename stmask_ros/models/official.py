@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which published checkpoint a file is named as."""
 
 from __future__ import annotations

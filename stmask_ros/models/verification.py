@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Whether weights compute numbers at all: two frames through the network."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How the node tells of itself on /diagnostics: one status a camera."""
 
 from __future__ import annotations
@@ -8,6 +10,9 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from stmask_ros.node.health import Health, Percentiles
+from stmask_ros.node.model_swap import LoadCounts
+from stmask_ros.node.segment_once import RequestCounts
+from stmask_ros.node.selection import SelectionCounts
 from stmask_ros.ros.mailbox import REPLACED, Counts
 
 _FAILURES_IN_A_ROW = 3
@@ -24,6 +29,7 @@ class NodeSituation:
     model, sha256, device, precision, engine: empty until configured.
     notices: standing warnings, such as weights that are not trained.
     trace: the trace file; empty if none is written.
+    segment, load: what became of the requests of ~/segment and ~/load_model.
     """
 
     name: str
@@ -36,6 +42,8 @@ class NodeSituation:
     engine: str
     notices: Sequence[str]
     trace: str
+    segment: RequestCounts
+    load: LoadCounts
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class CameraSituation:
     incompatible: Sequence[str]
     counts: Counts
     health: Health
+    selection: SelectionCounts
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,15 @@ def _node_facts(node: NodeSituation) -> list[tuple[str, str]]:
         ('precision', node.precision),
         ('engine', node.engine),
         ('trace', node.trace or 'off'),
+        ('segment requests received', str(node.segment.received)),
+        ('segment requests answered', str(node.segment.answered)),
+        ('segment requests refused', str(node.segment.refused)),
+        ('segment requests waiting', str(node.segment.waiting)),
+        ('model requests received', str(node.load.received)),
+        ('models loaded', str(node.load.loaded)),
+        ('model requests refused', str(node.load.refused)),
+        ('model that is loading', node.load.loading or 'none'),
+        ('model refused last', node.load.last_refusal or 'none'),
     ]
 
 
@@ -178,8 +196,21 @@ def _camera_facts(camera: CameraSituation) -> list[tuple[str, str]]:
         ('images dropped', str(sum(counts.dropped.values()))),
         ('incompatible publishers', str(len(camera.incompatible))),
         ('views failed', str(health.view_failures)),
+        *((f'objects {what}', str(count)) for what, count in _selection(camera.selection)),
         *((f'dropped: {reason}', str(count)) for reason, count in sorted(reasons.items())),
         *((f'{what}, p50 / p95 / p99 [ms]', str(time)) for what, time in _times(health)),
+    ]
+
+
+def _selection(counts: SelectionCounts) -> list[tuple[str, int]]:
+    return [
+        ('chosen so far', counts.chosen),
+        ('chosen now', counts.now),
+        ('away now', counts.away),
+        ('lost', counts.lost),
+        ('released', counts.released),
+        ('found again', counts.reacquired),
+        ('refused', counts.refused),
     ]
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the node measures of the images of one camera. No threads of its own."""
 
 from __future__ import annotations

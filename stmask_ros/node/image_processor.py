@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What happens to each image of one camera: converted, admitted, published, or dropped."""
 
 from __future__ import annotations
@@ -13,24 +15,30 @@ from typing import TypeAlias
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from stmask_ros.images import ImageError, Picture, SeenSize
+from stmask_ros.families.frames import Size
+from stmask_ros.images import ImageError, NoPictureError, Picture, SeenSize
 from stmask_ros.images.raw import Bgr
+from stmask_ros.images.video import VideoImage
+from stmask_ros.node.camera_look import CameraLook
 from stmask_ros.node.health import HealthMonitor
 from stmask_ros.node.outputs import Outputs
 from stmask_ros.node.parameters import Parameters
+from stmask_ros.node.selection_requests import SelectionRequests
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.ros.mailbox import Mailbox, QueuedMessage
 from stmask_ros.ros.messages import stamp_of
 from stmask_ros.ros.throttle import LogThrottle
+from stmask_ros.tracking.look import RegionError
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.stream import DuplicateImageError, Stream, StreamInput, StreamOutput
 
-CameraMessage: TypeAlias = Image | CompressedImage
+CameraMessage: TypeAlias = Image | CompressedImage | VideoImage
 # With the size at which a picture is seen, or None for all there is; raises ImageError.
 Convert: TypeAlias = Callable[[CameraMessage, SeenSize | None], Picture]
 
 DEACTIVATED = 'deactivated'
 DUPLICATE = 'repeated stamp'
+OUTSIDE = 'region outside'
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,8 @@ class CameraPipeline:
     What one camera's images pass through, from the mailbox to the topics.
 
     name: of the camera; '' for the only one. convert: turns a message into a picture, which may be
-    smaller than the image: see stmask_ros.images.compressed_picture for seen_size.
+    smaller than the image: see stmask_ros.images.compressed_picture for seen_size. look: where
+    objects are.
     """
 
     name: str
@@ -49,6 +58,15 @@ class CameraPipeline:
     stream: Stream
     outputs: Outputs
     health: HealthMonitor
+    look: CameraLook
+    selection: SelectionRequests
+
+    def picture(self, message: CameraMessage, parameters: Parameters) -> Picture:
+        """Return a message's picture, no finer than the network sees it; raises ImageError."""
+        def seen_size(size: Size) -> Size:
+            return self.look.at(parameters, size).wanted_size(self.seen_size)
+
+        return self.convert(message, seen_size)
 
 
 class ImageProcessor:
@@ -65,7 +83,9 @@ class ImageProcessor:
         self._log = LogThrottle(node.get_logger())
         self._of_camera = f' of {camera.name}' if camera.name else ''
 
-    def admit(self, queued: QueuedMessage[CameraMessage], max_gap: float) -> StreamInput | None:
+    def admit(
+        self, queued: QueuedMessage[CameraMessage], parameters: Parameters
+    ) -> StreamInput | None:
         """Return what a step needs of a queued message; None if its image was dropped."""
         stage = 'conversion failed'
         stamp = stamp_of(queued.message.header)
@@ -76,15 +96,22 @@ class ImageProcessor:
             ))
         try:
             with self._timed('conversion', queued):
-                picture = self._camera.convert(queued.message, self._camera.seen_size)
+                picture = self._camera.picture(queued.message, parameters)
+                view = self._camera.look.at(parameters, picture.size)
             stage = 'segmentation failed'
-            return self._camera.stream.admit(picture.pixels, stamp, max_gap, picture.size)
+            return self._camera.stream.admit(
+                picture.pixels, stamp, parameters.max_gap, view=view)
+        except RegionError as error:
+            self._camera.mailbox.drop(OUTSIDE)
+            self._camera.health.failed(str(error))
+            self._log.warning(OUTSIDE, f'image{self._of_camera} dropped: {error}')
         except DuplicateImageError as error:
             self._camera.mailbox.drop(DUPLICATE)
             self._log.info(DUPLICATE, f'image{self._of_camera} dropped: {error}')
         except ImageError as error:
             self._camera.mailbox.drop(error.reason)
-            self._camera.health.failed(str(error))
+            if not isinstance(error, NoPictureError):
+                self._camera.health.failed(str(error))
             self._log.warning(error.reason, f'image{self._of_camera} dropped: {error}')
         except Exception as error:
             self._fail(stage, error)
@@ -116,6 +143,23 @@ class ImageProcessor:
             return None
         self._camera.mailbox.finish()
         return result
+
+    def select(
+        self, queued: QueuedMessage[CameraMessage], result: FrameResult, parameters: Parameters
+    ) -> None:
+        """Tell of chosen objects. The image is answered already: failing here costs them alone."""
+        camera = self._camera
+        try:
+            camera.selection.advance(
+                result, queued.message.header, camera.stream.appearance, parameters,
+                camera.outputs.written(parameters),
+            )
+        except Exception:
+            if not self._stopped():
+                camera.health.view_failed()
+                self._log.error('selection', (
+                    f'chosen objects{self._of_camera} not told of:\n{traceback.format_exc()}'
+                ))
 
     def show(
         self, queued: QueuedMessage[CameraMessage], admitted: StreamInput, result: FrameResult
@@ -172,6 +216,7 @@ class ImageProcessor:
         self, queued: QueuedMessage[CameraMessage], result: FrameResult, parameters: Parameters
     ) -> None:
         header = queued.message.header
+        self._camera.selection.remember(header, queued.received_ns, result)
         since_receipt = self._camera.outputs.publish_instances(
             result, header, queued.skipped, queued.received_ns, parameters
         )

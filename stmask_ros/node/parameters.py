@@ -1,14 +1,22 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The segmenter node's parameters: their values, and the rules these obey."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from stmask_ros.families.family import TrackerSettings
 from stmask_ros.masks import MaskEncoding
-from stmask_ros.ros import camera_names
-from stmask_ros.ros.parameter_rules import broken_rules, parameter
+from stmask_ros.node.by_camera import of_camera
+from stmask_ros.ros import camera_names, image_transports
+from stmask_ros.ros.parameter_rules import broken_rules, parameter, problem_of
+from stmask_ros.tracking.class_choice import ClassChoice
+from stmask_ros.tracking.look import IgnoreMask, Look, Region
+from stmask_ros.tracking.selection import Reacquisition
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,9 @@ class Parameters:
     )
     image_transport: str = parameter(
         'raw',
-        "'raw' subscribes to image, 'compressed' to image/compressed.",
+        "How images come: 'raw' on image, else on image/NAME as a plugin of image_transport sends "
+        "them: 'compressed' (JPEG, PNG), 'zstd', or video by 'ffmpeg' or 'foxglove'.",
         read_only=True,
-        choices=('raw', 'compressed'),
     )
     autostart: bool = parameter(
         False,
@@ -92,6 +100,28 @@ class Parameters:
         'Instances with a lower score are not reported [0..1].',
         between=(0.0, 1.0),
     )
+    classes: tuple[str, ...] = parameter(
+        (),
+        'Names or numbers of the classes to look for; the tracks of others end. None: all.',
+    )
+    class_thresholds: tuple[str, ...] = parameter(
+        (),
+        "Score thresholds of single classes in place of score_threshold, each as 'person: 0.4'.",
+    )
+    region: tuple[str, ...] = parameter(
+        (),
+        "Where objects are: 'x y x y' of two corners or 'x y, x y, x y' of a polygon, in pixels, "
+        "or in fractions of the image if none is above 1; of one camera as 'front: 0 0.2 1 1'.",
+    )
+    ignore_mask: tuple[str, ...] = parameter(
+        (),
+        "PNG of any size whose pixels that are not black never count; of one camera as "
+        "'front: arm.png'. A latched mono8 image on ~/ignore_mask does the same.",
+    )
+    crop: bool = parameter(
+        False,
+        'Show the network no more than the rectangle around the region, in its full resolution.',
+    )
     birth_threshold: float = parameter(
         0.2,
         'A detection with a lower score starts no track, it can only continue one [0..1].',
@@ -124,6 +154,17 @@ class Parameters:
         read_only=True,
         choices=('missed', 'never'),
     )
+    reacquire_time: float = parameter(
+        30.0,
+        'An object chosen with ~/track that was not detected for longer is lost [s].',
+        between=(0.0, 3600.0),
+    )
+    reacquire_likeness: float = parameter(
+        0.9,
+        'A chosen object that left is found again in a new track whose embedding is at least so '
+        'alike (cosine) [0..1].',
+        between=(0.0, 1.0),
+    )
     mask_encoding: str = parameter(
         'coco_rle',
         'Encoding of the masks in ~/instances.',
@@ -136,12 +177,35 @@ class Parameters:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the values, one line each; empty if all are right."""
-        return broken_rules(self) + camera_names.problems_of(self.cameras)
+        found = broken_rules(self) + camera_names.problems_of(self.cameras)
+        found += image_transports.problems_of(self.image_transport)
+        found += problem_of(self.class_choice)
+        for camera in self.cameras or ('',):
+            found += problem_of(partial(self.look, camera))
+        if self.crop and not self.region:
+            found.append('crop: expected a region to crop to; set region too, or crop to false')
+        return list(dict.fromkeys(found))
 
-    def tracker(self) -> TrackerSettings:
-        """Return the part that the tracker reads."""
+    def class_choice(self) -> ClassChoice:
+        """Return classes and class_thresholds; ValueError for texts that are none."""
+        return ClassChoice.parsed(self.classes, self.class_thresholds)
+
+    def look(self, camera: str) -> Look:
+        """Return region, ignore_mask and crop of a camera; ValueError for what is none."""
+        region = of_camera('region', self.region, self.cameras, camera)
+        mask = of_camera('ignore_mask', self.ignore_mask, self.cameras, camera)
+        return Look(
+            region=None if region is None else Region.parsed(region),
+            ignored=() if mask is None else (IgnoreMask.read(mask),),
+            crop=self.crop and region is not None,
+        )
+
+    def tracker(self, class_names: Sequence[str]) -> TrackerSettings:
+        """Return the part that the tracker of a model reads; ValueError for unknown classes."""
+        by_class = self.class_choice().of_model(class_names, self.score_threshold)
         return TrackerSettings(
-            score_threshold=self.score_threshold,
+            score_threshold=min(by_class, default=self.score_threshold),
+            class_thresholds=by_class,
             birth_threshold=self.birth_threshold,
             nms_threshold=self.nms_threshold,
             max_missed=self.max_missed,
@@ -149,6 +213,10 @@ class Parameters:
             capacity=self.capacity,
             retirement=self.retirement,
         )
+
+    def reacquisition(self) -> Reacquisition:
+        """Return when a chosen object that left counts as found again."""
+        return Reacquisition(self.reacquire_time, self.reacquire_likeness)
 
     def encoding(self) -> MaskEncoding:
         """Return mask_encoding as the value of InstanceMask.encoding."""

@@ -1,33 +1,36 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The segmenter node: camera images in, tracked instance masks out. Plumbing only."""
 
 from __future__ import annotations
 
 import gc
-import threading
 import time
-from contextlib import ExitStack
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.lifecycle import LifecycleNode
 
 from stmask_ros.memory import give_back_freed_memory
 from stmask_ros.node.channel import Channel
 from stmask_ros.node.diagnostics import NodeSituation
+from stmask_ros.node.errands import Errands
 from stmask_ros.node.image_processor import CameraMessage
+from stmask_ros.node.model_swap import ModelSwap
 from stmask_ros.node.outputs import Labels
 from stmask_ros.node.parameters import Parameters
+from stmask_ros.node.segment_once import SegmentOnce
 from stmask_ros.node.services import Services
 from stmask_ros.node.tracing import Tracer
 from stmask_ros.node.worker import Worker
-from stmask_ros.ros.destruction import EndedStateMachine, leave_executor, unless_destroyed
+from stmask_ros.ros.image_transports import image_transport
+from stmask_ros.ros.lifecycle import Lifecycle
 from stmask_ros.ros.mailbox import MailboxSet
+from stmask_ros.ros.parameter_rules import ParameterError
 from stmask_ros.ros.parameter_server import ParameterServer
-from stmask_ros.ros.qos import TopicError, make_publisher
+from stmask_ros.ros.unknown_parameters import warn_of_unknown_qualities
 from stmask_ros.tracking.segmenter import ModelError, VideoSegmenter, load_segmenter
 
 _STEP_TIMEOUT = 10.0
@@ -36,8 +39,6 @@ _UNTRAINED = (
     'the weights are freshly initialised, not trained: the masks, classes and scores mean nothing'
 )
 _SLOWLY = ', since device auto found no CUDA: it is slow there'
-_SUCCESS = TransitionCallbackReturn.SUCCESS
-_FAILURE = TransitionCallbackReturn.FAILURE
 
 
 class SegmenterNode(LifecycleNode):
@@ -46,8 +47,6 @@ class SegmenterNode(LifecycleNode):
 
     configure loads the model, activate starts, deactivate stops, cleanup frees the model.
     Several can be spun in one process, by any executor; each may be destroyed at any time.
-
-    in_use, destroyed: see stmask_ros.ros.destruction.
     """
 
     def __init__(self, node_name: str = 'segmenter', **options: Any) -> None:
@@ -56,37 +55,38 @@ class SegmenterNode(LifecycleNode):
 
         options: of rclpy.node.Node, such as namespace, context and parameter_overrides.
         """
-        # Who destroys the node in one thread waits for what another one does with it.
-        self.in_use = threading.RLock()
-        self.destroyed = False
-        self._failure = ''
         self._segmenter: VideoSegmenter | None = None
         self._labels: Labels | None = None
         self._worker: Worker | None = None
         self._channels: list[Channel] = []
-        self._at_end = ExitStack()
         super().__init__(node_name, **options)
-        self._server = ParameterServer(self, Parameters, self._on_parameters)
+        self.life = Lifecycle(self, self, _STEP_TIMEOUT, (ModelError,))
+        at_end = self.life.at_end
+        self._server = ParameterServer(
+            self, Parameters, self._on_parameters, self._problems_with_model)
         self._tracer = Tracer(self.get_logger(), self.get_fully_qualified_name())
-        self._at_end.callback(self._tracer.switch, False)
+        at_end.callback(self._tracer.switch, False)
         self._tracer.switch(self.settings.trace)
         # Without names there is one camera, whose topics have no prefix.
         names = self.settings.cameras or ('',)
         self._mailboxes: MailboxSet[CameraMessage] = MailboxSet(len(names))
-        compressed = self.settings.image_transport == 'compressed'
+        transport = image_transport(self.settings.image_transport)
         self._channels = [
-            Channel(self, name, mailbox, self._tracer, compressed)
+            Channel(self, name, mailbox, self._tracer, transport)
             for name, mailbox in zip(names, self._mailboxes.boxes, strict=True)
         ]
+        for channel in self._channels:
+            at_end.callback(channel.destroy)
         Services(self, '', self._channels)
         for channel in self._channels:
             if channel.prefix:
                 Services(self, channel.prefix, [channel])
-        self._diagnostics = make_publisher(
-            self, DiagnosticArray, '/diagnostics', QoSProfile(depth=1))
-        # Reports go on while simulated time stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(self.settings.diagnostics_period, self._report, clock=steady)
+        self._errands = Errands(self._mailboxes.interrupt)
+        self._segment_once = SegmentOnce(self, self._errands)
+        at_end.callback(self._segment_once.close)
+        self._model_swap = ModelSwap(self, self, self._errands)
+        at_end.callback(self._model_swap.close)
+        self.life.report_every(self.settings.diagnostics_period, self.statuses)
 
     @property
     def settings(self) -> Parameters:
@@ -98,24 +98,57 @@ class SegmenterNode(LifecycleNode):
         """Whether to start without a lifecycle manager."""
         return self.settings.autostart
 
-    # The lifecycle.
+    # What ~/load_model asks of it.
 
-    @unless_destroyed
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and advertise the topics; FAILURE if one of them is impossible."""
+    @property
+    def segmenter(self) -> VideoSegmenter | None:
+        """The one that is in force; None while not configured."""
+        return self._segmenter
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether images are answered: then only the worker may change the segmenter."""
+        return self._worker is not None
+
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Return height and width [pixel] of the image that each camera sent last."""
+        return [channel.image_size for channel in self._channels if all(channel.image_size)]
+
+    def adopt(self, segmenter: VideoSegmenter) -> None:
+        """
+        Go over to another segmenter; no step may be under way.
+
+        Raises ModelError if it does not know the classes that the parameters name.
+        """
+        if problems := self.settings.class_choice().problems(segmenter.class_names):
+            raise ModelError('; '.join(problems))
+        for channel in self._channels:
+            channel.adopt(segmenter)
+        if self._worker is not None:
+            self._worker.adopt(segmenter)
+        self._segmenter = segmenter
+        if self._labels is not None:
+            self._labels.adopt(segmenter)
+            self._labels.publish(self.settings.score_threshold)
+
+    # Its work, see stmask_ros.ros.lifecycle.
+
+    def start(self) -> bool:
+        """Configure and activate without a lifecycle manager; return whether that succeeded."""
+        return self.life.start()
+
+    def prepare(self) -> None:
+        """Load the model and advertise the topics."""
         settings = self.settings
         if settings.torch_threads:
             torch.set_num_threads(settings.torch_threads)
-        try:
-            segmenter = load_segmenter(
-                settings.model, settings.device, settings.tracker(), settings.precision,
-                settings.engine, self.get_logger().info,
-            )
-            self._advertise(segmenter)
-        except Exception as error:
-            self._free()
-            return self._fail('not configured', error)
-        self._failure = ''
+        segmenter = load_segmenter(
+            settings.model, settings.device, precision=settings.precision,
+            engine=settings.engine, tell=self.get_logger().info,
+        )
+        if problems := settings.class_choice().problems(segmenter.class_names):
+            raise ParameterError('; '.join(problems))
+        self._advertise(segmenter)
         self._segmenter = segmenter
         hint = _SLOWLY if settings.device == 'auto' and segmenter.device.type == 'cpu' else ''
         self.get_logger().info(
@@ -124,60 +157,19 @@ class SegmenterNode(LifecycleNode):
         )
         for notice in self._notices():
             self.get_logger().warning(notice)
-        return super().on_configure(state)
 
-    @unless_destroyed
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start a new epoch of each camera and answer images; FAILURE without their topics."""
+    def begin(self) -> None:
+        """Start a new epoch of each camera and answer images."""
         assert self._segmenter is not None
         segmenter = self._segmenter
         self._worker = Worker(
             self, self._mailboxes, [channel.begin(segmenter) for channel in self._channels],
-            segmenter, self._tracer, lambda: self.settings,
+            segmenter, self._tracer, lambda: self.settings, self._errands,
         )
-        try:
-            self._worker.start()
-            for channel in self._channels:
-                channel.connect()
-        except Exception as error:
-            self.stop(_STEP_TIMEOUT)
-            return self._fail('not activated', error)
-        self._failure = ''
-        return super().on_activate(state)
-
-    @unless_destroyed
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop answering; the image in work is dropped."""
-        self.stop(_STEP_TIMEOUT)
-        self._failure = ''
-        return super().on_deactivate(state)
-
-    @unless_destroyed
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and take the topics back."""
-        self._free()
-        self._failure = ''
-        return super().on_cleanup(state)
-
-    @unless_destroyed
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free everything, from any state."""
-        self.stop(_STEP_TIMEOUT)
-        self._free()
-        self._failure = ''
-        return super().on_shutdown(state)
-
-    @unless_destroyed
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Return to unconfigured after a transition that failed halfway."""
-        self.stop(_STEP_TIMEOUT)
-        self._free()
-        self._failure = 'a transition failed halfway, see the log: configure the node again'
-        return _SUCCESS
-
-    def start(self) -> bool:
-        """Configure and activate without a lifecycle manager; return whether that succeeded."""
-        return self.trigger_configure() == _SUCCESS and self.trigger_activate() == _SUCCESS
+        self._worker.start()
+        for channel in self._channels:
+            channel.connect()
+        warn_of_unknown_qualities(self)
 
     def stop(self, timeout: float) -> bool:
         """Answer no more images; False if a step still runs after `timeout` [s]."""
@@ -192,20 +184,17 @@ class SegmenterNode(LifecycleNode):
         for channel in self._channels:
             channel.advertise(segmenter)
 
-    def _fail(self, what: str, error: Exception) -> TransitionCallbackReturn:
-        """Say why a transition failed, in the log and from now on in the diagnostics."""
-        known = isinstance(error, (ModelError, TopicError))
-        reason = str(error) if known else f'{type(error).__name__}: {error}'
-        self._failure = f'{what}: {reason}'
-        self.get_logger().error(self._failure)
-        return _FAILURE
-
-    def _free(self) -> None:
+    def free(self) -> None:
+        """Free the model and take the topics back."""
         for channel in self._channels:
             channel.withdraw()
         if self._labels is not None:
             self._labels.destroy()
         self._labels = self._segmenter = None
+        self.give_back_memory()
+
+    def give_back_memory(self) -> None:
+        """Give back what a segmenter that nobody holds any more has left."""
         # A model that is part of a reference cycle would stay until some later collection.
         gc.collect()
         try:
@@ -221,22 +210,17 @@ class SegmenterNode(LifecycleNode):
         Any thread may call it, in any state. A step that goes on longer than 10 s ends by itself,
         and its result is dropped.
         """
-        with self.in_use:
-            if self.destroyed:
-                return
-            self.destroyed = True
-            self.stop(_STEP_TIMEOUT)
-            self._free()
-            self._at_end.close()
-            leave_executor(self)
-            super().destroy_node()
-            # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
-            # participant, with its shared memory, alive.
-            self._state_machine = cast(Any, EndedStateMachine())
+        self.life.destroy(super().destroy_node)
+
+    def _problems_with_model(self, settings: Parameters) -> list[str]:
+        segmenter = self._segmenter
+        if segmenter is None or settings.problems():
+            return []
+        return settings.class_choice().problems(segmenter.class_names)
 
     def _on_parameters(self, settings: Parameters) -> None:
         self._tracer.switch(settings.trace)
-        with self.in_use:
+        with self.life.in_use:
             if self._labels is not None:
                 self._labels.publish(settings.score_threshold)
 
@@ -246,17 +230,13 @@ class SegmenterNode(LifecycleNode):
             return []
         return [_UNTRAINED] if segmenter.freshly_initialised else []
 
-    def _report(self) -> None:
-        with self.in_use:
-            if not self.destroyed:
-                self._diagnostics.publish(self._diagnosed())
-
-    def _diagnosed(self) -> DiagnosticArray:
+    def statuses(self) -> Sequence[DiagnosticStatus]:
+        """Return what is told on /diagnostics, one status a camera."""
         segmenter = self._segmenter
         situation = NodeSituation(
             name=self.get_fully_qualified_name(),
-            state=self._state_machine.current_state[1],
-            failure=self._failure,
+            state=self.life.state,
+            failure=self.life.failure,
             model=segmenter.model_name if segmenter else '',
             sha256=segmenter.model_sha256 if segmenter else '',
             device=str(segmenter.device) if segmenter else '',
@@ -264,10 +244,8 @@ class SegmenterNode(LifecycleNode):
             engine=segmenter.engine if segmenter else '',
             notices=self._notices(),
             trace=self._tracer.path,
+            segment=self._segment_once.counts(),
+            load=self._model_swap.counts(),
         )
         now = time.monotonic()
-        report = DiagnosticArray(
-            status=[channel.report(situation, now) for channel in self._channels]
-        )
-        report.header.stamp = self.get_clock().now().to_msg()
-        return report
+        return [channel.report(situation, now) for channel in self._channels]

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Entry of the segmenter node's process: `python -m stmask_ros.node.segmenter_node`."""
 
 from __future__ import annotations

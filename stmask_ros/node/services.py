@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The services that a running segmenter offers, for one camera or for all."""
 
 from __future__ import annotations

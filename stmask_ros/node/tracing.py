@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Where the time of each image goes, as a file for Perfetto (ui.perfetto.dev) or chrome://tracing."""
 
 from __future__ import annotations

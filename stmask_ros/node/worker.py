@@ -1,4 +1,6 @@
-"""The thread that answers images: take what the cameras sent, step all together, publish."""
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that answers images: take what came, step all together, publish, run an errand."""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from typing import TypeAlias
 
 from rclpy.node import Node
 
+from stmask_ros.families.family import TrackerOptions
+from stmask_ros.node.errands import Errands
 from stmask_ros.node.image_processor import (
     DEACTIVATED,
     CameraMessage,
@@ -36,12 +40,14 @@ class Worker:
         segmenter: VideoSegmenter,
         tracer: Tracer,
         parameters: Callable[[], Parameters],
+        errands: Errands,
     ) -> None:
         """
         Prepare; start() starts.
 
         cameras: one for each mailbox.
         parameters: returns the values in force, asked anew for every step.
+        errands: one of them is run after each step.
         """
         self._node = node
         self._mailboxes = mailboxes
@@ -50,6 +56,8 @@ class Worker:
         ]
         self._segmenter = segmenter
         self._parameters = parameters
+        self._errands = errands
+        self._tracker: tuple[Parameters, TrackerOptions] | None = None
         self._stopping = threading.Event()
         # A step can take seconds and cannot be interrupted: it must not hold up the process's end.
         self._thread = threading.Thread(target=self._run, name='segmenter', daemon=True)
@@ -57,7 +65,12 @@ class Worker:
     def start(self) -> None:
         """Start answering."""
         self._mailboxes.open()
+        self._errands.open()
         self._thread.start()
+
+    def adopt(self, segmenter: VideoSegmenter) -> None:
+        """Step with another segmenter from now on; only an errand may call it."""
+        self._segmenter, self._tracker = segmenter, None
 
     def stop(self, timeout: float) -> bool:
         """
@@ -68,6 +81,7 @@ class Worker:
         """
         self._stopping.set()
         self._mailboxes.close(DEACTIVATED)
+        self._errands.close(DEACTIVATED)
         if self._thread.ident is not None:  # it was started
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -81,6 +95,8 @@ class Worker:
             messages = self._mailboxes.take(self._most(parameters), parameters.batch_wait)
             if messages:
                 self._process(messages, self._parameters())
+            if self._errands.waiting and not self._stopped():
+                self._errands.run_next(self._segmenter, self._parameters())
 
     def _most(self, parameters: Parameters) -> int:
         """Return how many images may share a step."""
@@ -92,7 +108,7 @@ class Worker:
     def _process(self, messages: QueuedMessages, parameters: Parameters) -> None:
         inputs = {
             index: admitted for index, queued in messages.items()
-            if (admitted := self._processors[index].admit(queued, parameters.max_gap)) is not None
+            if (admitted := self._processors[index].admit(queued, parameters)) is not None
         }
         outcomes = self._step(messages, inputs, parameters) if inputs else {}
         if self._stopped():
@@ -106,6 +122,7 @@ class Worker:
         # Nobody's instances wait for views of somebody else's.
         for index, result in results.items():
             if result is not None:
+                self._processors[index].select(messages[index], result, parameters)
                 self._processors[index].show(messages[index], inputs[index], result)
 
     def _step(
@@ -113,10 +130,17 @@ class Worker:
     ) -> dict[int, StreamOutput | Exception]:
         begin = time.monotonic_ns()
         outcomes = process_together(
-            self._segmenter, list(inputs.values()),
-            self._segmenter.tracker_options(parameters.tracker()),
+            self._segmenter, list(inputs.values()), self._tracker_options(parameters)
         )
         end = time.monotonic_ns()
         for index in inputs:
             self._processors[index].note('step', messages[index], begin, end, batch=len(inputs))
         return dict(zip(inputs, outcomes, strict=True))
+
+    def _tracker_options(self, parameters: Parameters) -> TrackerOptions:
+        """Return the rules of the tracker, made once for the same parameters."""
+        if self._tracker is None or self._tracker[0] is not parameters:
+            options = self._segmenter.tracker_options(
+                parameters.tracker(self._segmenter.class_names))
+            self._tracker = parameters, options
+        return self._tracker[1]

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Names of cameras, which become parts of topics' names."""
 
 from __future__ import annotations

@@ -1,60 +1,30 @@
-"""The end of a lifecycle node that any thread may destroy, in any state, at any time."""
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a lifecycle node, whole: rclpy leaves some of it on the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import wraps
-from typing import Any, Protocol, TypeVar
+from typing import Any, cast
 
-import rclpy.node
 from lifecycle_msgs.msg import State
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode
 
 
-class Destroyable(Protocol):
-    """
-    A lifecycle node that can be destroyed from another thread.
-
-    destroyed: for ever.
-    """
-
-    destroyed: bool
-
-    @property
-    def in_use(self) -> AbstractContextManager[Any]:
-        """A lock, held while a transition, a report or the destruction is under way."""
-
-
-Node = TypeVar('Node', bound=Destroyable)
-Transition = Callable[[Node, LifecycleState], TransitionCallbackReturn]
-
-
-def unless_destroyed(transition: Transition[Node]) -> Transition[Node]:
-    """Keep a transition and the destruction of the node apart, each in its thread."""
-    @wraps(transition)
-    def guarded(node: Node, state: LifecycleState) -> TransitionCallbackReturn:
-        with node.in_use:
-            if node.destroyed:
-                return TransitionCallbackReturn.FAILURE
-            return transition(node, state)
-
-    return guarded
-
-
-def leave_executor(node: rclpy.node.Node) -> None:
-    """Take a node out of its executor, which might look at it while it is being destroyed."""
+def take_off_the_network(node: LifecycleNode, leave: Callable[[], None]) -> None:
+    """Destroy a node that an executor may be spinning; leave: destroys it as rclpy does."""
+    # The executor might look at the node while it is being destroyed.
     if node.executor is not None:
         node.executor.remove_node(node)
+    leave()
+    # rclpy leaves the state machine to the garbage collector, and it alone keeps the DDS
+    # participant, with its shared memory, alive.
+    node._state_machine = cast(Any, _EndedStateMachine())
 
 
-class EndedStateMachine:
-    """
-    Takes the place of rclpy's state machine, which keeps the DDS participant alive.
-
-    A service that a destroyed node is still answering finds it finalized.
-    """
+class _EndedStateMachine:
+    """Takes the place of rclpy's. Services that are still answering find the node finalized."""
 
     initialized = True
     current_state = (State.PRIMARY_STATE_FINALIZED, 'finalized')

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Results as vision_msgs, for programs that take boxes; where that package is installed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """How a node's process ends before ROS handles its signals, and after its node is gone."""
 

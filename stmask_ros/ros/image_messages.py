@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Pictures to camera messages, by the ways of filling `data` that are fast on every ROS 2."""
 
 from __future__ import annotations

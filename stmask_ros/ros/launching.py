@@ -1,11 +1,14 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the launch files share: arguments that are left empty do not touch the parameter file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, List, TypeVar, cast  # noqa: UP035
 
+import yaml
 from launch.actions import DeclareLaunchArgument
 from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
@@ -14,12 +17,15 @@ from launch.utilities.type_utils import coerce_to_type
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from stmask_ros.ros import camera_names
+from stmask_ros.ros import camera_names, image_transports
 
 T = TypeVar('T')
 
 # The arguments that set a parameter of the lifter of the same name.
 LIFTER_PARAMETERS = {'fixed_frame': str, 'use_sim_time': bool}
+
+# Launch knows this list of texts, and not list[str].
+TEXTS = List[str]  # noqa: UP006
 
 # The arguments that set a parameter of the segmenter of the same name.
 SEGMENTER_PARAMETERS = {
@@ -28,6 +34,11 @@ SEGMENTER_PARAMETERS = {
     'device': str,
     'score_threshold': float,
     'birth_threshold': float,
+    'classes': TEXTS,
+    'class_thresholds': TEXTS,
+    'region': TEXTS,
+    'ignore_mask': TEXTS,
+    'crop': bool,
     'use_sim_time': bool,
 }
 
@@ -60,8 +71,8 @@ def segmenter_arguments() -> list[DeclareLaunchArgument]:
     return [
         argument('name', 'Name of the segmenter node.', 'segmenter'),
         argument(
-            'image_transport', 'What the segmenter subscribes to: raw or compressed images.',
-            '', ['', 'raw', 'compressed'],
+            'image_transport', 'What the segmenter subscribes to: raw, compressed, zstd, ffmpeg '
+            'or foxglove images.',
         ),
         argument(
             'model', "Name of a model of this package, or the path of a model's .yaml file.",
@@ -69,6 +80,16 @@ def segmenter_arguments() -> list[DeclareLaunchArgument]:
         argument('device', 'Where the network runs: cpu, cuda, cuda:1 or auto.'),
         argument('score_threshold', 'Least score of a published instance, 0.0 to 1.0.'),
         argument('birth_threshold', 'Least score of a detection that starts a track, 0.0 to 1.0.'),
+        argument('classes', "Classes to look for: one, or a list such as '[person, animal]'."),
+        argument(
+            'class_thresholds', "Least score of a class, such as 'person: 0.4', or a list.",
+        ),
+        argument(
+            'region', "Where objects are, such as '0 0.2 1 1' (two corners, x y x y), or a list "
+            "with one for each camera, such as '[\"front: 0 0.2 1 1\"]'.",
+        ),
+        argument('ignore_mask', 'PNG whose pixels that are not black never count, or a list.'),
+        argument('crop', 'Show the network the region alone, larger: true or false.'),
     ]
 
 
@@ -135,6 +156,8 @@ def value_of(context: LaunchContext, name: str, value_type: type[T]) -> T | None
     text = LaunchConfiguration(name).perform(context)
     if not text:
         return None
+    if value_type == TEXTS:
+        return cast(T, texts_of(text))
     try:
         value: T = coerce_to_type(text, value_type)
     except ValueError as error:
@@ -143,12 +166,22 @@ def value_of(context: LaunchContext, name: str, value_type: type[T]) -> T | None
     return value
 
 
+def texts_of(text: str) -> list[str]:
+    """Return the texts of a list such as '[a, b]'; a text that is none is the only one."""
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return [text]
+    return [str(item) for item in read] or [''] if isinstance(read, list) else [text]
+
+
 def base_topic(topic: str) -> str:
-    """Return the topic of raw images as it is; RuntimeError for one of compressed images."""
-    if topic.endswith('/compressed'):
+    """Return the topic of raw images as it is; RuntimeError for one of another transport."""
+    base, _, transport = topic.rpartition('/')
+    if base and transport in image_transports.NAMES[1:]:
         raise RuntimeError(
             f'image_topic:={topic}: expected the topic of the raw images; give '
-            f"image_topic:={topic.removesuffix('/compressed')} image_transport:=compressed")
+            f'image_topic:={base} image_transport:={transport}')
     return topic
 
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """From what was lifted to messages: tracks, coloured boxes, labelled points, cleaned depth."""
 
@@ -108,9 +109,9 @@ def points_message(pair: LiftedPair, header: Header) -> PointCloud2:
     surface, frame = pair.lifted.surface, pair.frame
     points = np.zeros(len(surface.points), POINT)
     points['x'], points['y'], points['z'] = surface.points.T
-    points['score'] = frame.scores[surface.owners]
-    points['instance_id'] = frame.track_ids[surface.owners]
-    points['class_id'] = frame.class_ids[surface.owners]
+    points['score'] = surface.grouping.spread(frame.scores)
+    points['instance_id'] = surface.grouping.spread(frame.track_ids)
+    points['class_id'] = surface.grouping.spread(frame.class_ids)
     fields = [
         PointField(name=name, offset=int(POINT.fields[name][1]), count=1,
                    datatype=_DATATYPES[POINT.fields[name][0].str])

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Mailboxes of one: a camera's newest image wins, and every image that loses is counted."""
 
 from __future__ import annotations
@@ -157,6 +159,7 @@ class MailboxSet(Generic[Message]):
         """Start open, with `count` empty mailboxes."""
         self._changed = threading.Condition()
         self._open = True
+        self._interrupted = False
         self.boxes: tuple[Mailbox[Message], ...] = tuple(
             Mailbox(self._changed) for _ in range(count)
         )
@@ -168,11 +171,12 @@ class MailboxSet(Generic[Message]):
         most: messages at most; those that have waited the longest go first.
         patience: how long a message waits for company [s], if the cameras that may yet send some
         have sent something within the last second.
-        Returns the messages by the index of their mailbox; none if they are closed, or if
-        what waited was refused meanwhile.
+        Returns the messages by the index of their mailbox; none if they are closed or interrupted,
+        or if what waited was refused meanwhile.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._since() or not self._open)
+            self._changed.wait_for(lambda: self._since() or self._interrupted or not self._open)
+            self._interrupted = False
             self._wait_for_company(most, round(patience * 1e9))
             if not self._open:
                 return {}
@@ -185,6 +189,12 @@ class MailboxSet(Generic[Message]):
             self._open = False
             for box in self.boxes:
                 box._drop_waiting(reason)
+            self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """Let take() return at once, this time or the next, with what there is."""
+        with self._changed:
+            self._interrupted = True
             self._changed.notify_all()
 
     def open(self) -> None:

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Tracks for RViz: boxes, ids and velocity arrows; where visualization_msgs is installed."""
 

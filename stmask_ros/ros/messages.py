@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From the result of a step to messages, at the speed of the generated code's fast paths."""
 
 from __future__ import annotations
@@ -74,11 +76,12 @@ def instances_message(
         temporal_valid=result.temporal_valid,
         model=written.model,
     )
-    message.instances = _instances(result, written)
+    message.instances = instance_messages(result, written)
     return message
 
 
-def _instances(result: FrameResult, written: InstanceFormat) -> list[TrackedInstance]:
+def instance_messages(result: FrameResult, written: InstanceFormat) -> list[TrackedInstance]:
+    """Return all of a result's instances."""
     # tolist() turns whole columns into Python's own numbers, which is what messages take.
     columns = zip(
         result.track_ids.tolist(), result.statuses.tolist(), result.sources.tolist(),

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a node says to `--help`, which ROS itself knows nothing of."""
 
 from __future__ import annotations

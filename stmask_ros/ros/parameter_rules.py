@@ -1,10 +1,11 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The rules that a node's parameters obey, kept in the fields of a frozen dataclass."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -82,6 +83,15 @@ def broken_rules(values: ParameterValues) -> list[str]:
     rules = {field.name: rule_of(field) for field in dataclasses.fields(values)}
     found = [rule.problem(name, getattr(values, name)) for name, rule in rules.items()]
     return [problem for problem in found if problem is not None]
+
+
+def problem_of(read: Callable[[], object]) -> list[str]:
+    """Return why reading a value fails with ValueError, in a line; empty if it does not."""
+    try:
+        read()
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def described(kind: type[ParameterValues]) -> list[Described]:

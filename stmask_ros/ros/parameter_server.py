@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Declares a node's parameters, and keeps their values up to date while it runs."""
 
 from __future__ import annotations
@@ -30,23 +32,36 @@ class ParameterServer(Generic[Values]):
     """Declares the parameters on a node and keeps `values` up to date while they change."""
 
     def __init__(
-        self, node: Node, kind: type[Values], on_change: Callable[[Values], None]
+        self, node: Node, kind: type[Values], on_change: Callable[[Values], None],
+        problems_now: Callable[[Values], list[str]] = lambda _values: [],
     ) -> None:
         """
         Declare all parameters on `node`.
 
         kind: the dataclass whose fields they are.
         on_change: called with the new values after each accepted change.
+        problems_now: what else is wrong with values that are to change, in the node's state.
         Raises ParameterError if values from the command line or a file are wrong.
         """
         self.values = _declare(node, kind)
         warn_of_unknown_parameters(node)
         self._on_change = on_change
+        self._problems_now = problems_now
+        node.add_pre_set_parameters_callback(self._without_empty_lists)
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._apply)
 
+    def _without_empty_lists(self, changed: list[Parameter[Any]]) -> list[Parameter[Any]]:
+        """Return what is to be set: `[]`, which comes as a list of another kind, as no texts."""
+        return [
+            Parameter(item.name, Parameter.Type.STRING_ARRAY, _NO_TEXTS)
+            if isinstance(getattr(self.values, item.name, None), tuple) and item.value == []
+            else item for item in changed
+        ]
+
     def _validate(self, changed: list[Parameter[Any]]) -> SetParametersResult:
-        problems = _replaced(self.values, changed).problems()
+        values = _replaced(self.values, changed)
+        problems = values.problems() + self._problems_now(values)
         return SetParametersResult(successful=not problems, reason='; '.join(problems))
 
     def _apply(self, changed: list[Parameter[Any]]) -> None:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The process of a lifecycle node: from the command line to the exit code."""
 
 from __future__ import annotations

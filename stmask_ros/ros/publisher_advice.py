@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Says what to do when publisher and subscription cannot talk to each other."""
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ class PublisherAdviser:
             return (
                 f'it publishes {publisher.topic_type}, this node takes {self._kind}. '
                 'Remap the topic to one of that type, or change the parameter image_transport: '
-                'raw takes Image, compressed takes CompressedImage from the topic with '
-                '/compressed behind its name'
+                'raw takes Image, compressed and zstd take CompressedImage, ffmpeg FFMPEGPacket '
+                'and foxglove CompressedVideo, from the topic with that name behind its own'
             )
         offered = publisher.qos_profile
         compatibility, reason = qos_check_compatible(offered, self._requested)

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Topics whose quality of service users can override with parameters."""
 
 from __future__ import annotations

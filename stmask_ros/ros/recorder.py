@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A node that writes topics into a bag as they arrive, without taking the messages apart."""
 
 from __future__ import annotations

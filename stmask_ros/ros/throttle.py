@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Keeps a message that repeats with every image from flooding the log."""
 
 from __future__ import annotations

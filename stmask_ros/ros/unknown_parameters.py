@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Parameters that were given a node and that it does not have, most often misspelt."""
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from stmask_ros.resources import share_directory
 
 # These name topics, and are read when a topic is made.
 _QUALITY_OF_SERVICE = 'qos_overrides.'
+_ENDS = ('publisher', 'subscription')
 
 
 def warn_of_unknown_parameters(node: Node) -> None:
@@ -26,6 +29,24 @@ def warn_of_unknown_parameters(node: Node) -> None:
     own = [name for name in node._parameters if not name.startswith(_QUALITY_OF_SERVICE)]
     for name in sorted(set(given) - set(own) - _of_other_nodes()):
         if not name.startswith(_QUALITY_OF_SERVICE):
+            node.get_logger().warning(unknown(name, own))
+
+
+def warn_of_unknown_qualities(node: Node) -> None:
+    """
+    Warn of every override of a quality of service that no topic of the node has.
+
+    Call it when all topics are made. What concerns the other end of one of its topics, in a file
+    for several nodes, is no mistake.
+    """
+    given: Iterable[str] = node._parameter_overrides
+    own = [name for name in node._parameters if name.startswith(_QUALITY_OF_SERVICE)]
+    of_both_ends = {
+        f'{topic}.{end}.{policy}' for topic, _, policy in (name.rsplit('.', 2) for name in own)
+        for end in _ENDS
+    }
+    for name in sorted(set(given) - of_both_ends):
+        if name.startswith(_QUALITY_OF_SERVICE):
             node.get_logger().warning(unknown(name, own))
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 The built-in clip: real photographs that move, so that a machine without a camera has pictures.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Sources of plain pictures: the built-in clip, a folder, a video file, a camera device."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """
 A synthetic scene with exact geometry: colour, depth and masks from casting rays at solid shapes.

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The scene of the demo with depth: cutouts of photographs, a box, a ball and a barrel."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a source of pictures is, and what one of its frames offers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Where, in which precision, and by which engine a model's network runs."""
 
@@ -13,7 +14,7 @@ import torch
 from stmask_ros.engines.cache import EngineCache
 from stmask_ros.engines.toolkit import Engine, engine_version
 from stmask_ros.families.errors import ModelError
-from stmask_ros.families.family import AnyStepper, Precision, RunsOnEngines
+from stmask_ros.families.family import AnyStepper, Precision
 from stmask_ros.layers.processor import multiplies_bfloat16
 from stmask_ros.models.checkpoint import Model
 
@@ -41,17 +42,13 @@ class Placement:
         family = model.family
         if self.engine == 'torch':
             return family.stepper(model.network, self.device, self.precision, in_batches)
-        if not isinstance(family, RunsOnEngines):
-            raise ModelError(
-                f"networks of {family.name} run by the engine 'torch' only, got {self.engine!r}"
-            )
         description = model.description
         cache = EngineCache(
             self.engine, description.name, model.digest, repr(model.network.config),
             None if description.weights is None else description.weights.parent,
             self.device, self.tell,
         )
-        return family.stepper_on_engine(
+        return family.stepper(
             model.network, self.device, self.precision, in_batches, cache.compiled
         )
 

@@ -1,9 +1,11 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a step returns for one frame: tracked instances, on the host, in pixels of the image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -27,6 +29,13 @@ class Source(IntEnum):
     DETECTED = 1
     PROPAGATED = 2
     FUSED = 3
+
+
+_INTEGERS = (
+    'track_ids', 'statuses', 'sources', 'class_ids', 'ages', 'hits', 'missed', 'first_seen',
+    'last_detected',
+)
+_COLUMNS = (*_INTEGERS, 'scores', 'detection_scores', 'boxes')
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,7 @@ class FrameResult:
     def __post_init__(self) -> None:
         """Raise ValueError if a field has another shape or dtype than documented."""
         count = len(self.track_ids)
-        for name in ('track_ids', 'statuses', 'sources', 'class_ids', 'ages', 'hits', 'missed',
-                     'first_seen', 'last_detected'):
+        for name in _INTEGERS:
             _check(name, getattr(self, name), (count,), np.int64)
         _check('scores', self.scores, (count,), np.float32)
         _check('detection_scores', self.detection_scores, (count,), np.float32)
@@ -83,6 +91,14 @@ class FrameResult:
     def __len__(self) -> int:
         """Return the number of instances."""
         return len(self.track_ids)
+
+    def rows(self, index: Sequence[int]) -> FrameResult:
+        """Return the result with these of its instances alone, in the order of index."""
+        rows = np.asarray(index, np.int64)
+        return replace(
+            self, masks=[self.masks[i] for i in index],
+            **{name: getattr(self, name)[rows] for name in _COLUMNS},
+        )
 
 
 def _check(

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The one interface: frames and stream states in, tracked instances and new states out."""
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from stmask_ros.engines.toolkit import Engine
 from stmask_ros.families.errors import InvalidImageError, ModelError
 from stmask_ros.families.family import (
     AnyStepper,
+    Appearance,
     Precision,
+    RemembersAppearance,
     ShownTracks,
     StepResult,
     StreamFrame,
@@ -36,6 +40,7 @@ from stmask_ros.tracking.placement import (
     device_named,
 )
 from stmask_ros.tracking.results import FrameResult, Source, TrackStatus
+from stmask_ros.tracking.view import View
 
 __all__ = ['InvalidImageError', 'ModelError', 'Precision', 'VideoSegmenter', 'load_segmenter']
 
@@ -127,12 +132,20 @@ class VideoSegmenter:
         return StreamState(epoch, 0, 1, self.stepper.initial_memory())
 
     @torch.inference_mode()
+    def appearance(self, state: StreamState) -> Appearance | None:
+        """Return the embeddings of the tracks in a state; None if the family has none."""
+        if not isinstance(self.stepper, RemembersAppearance):
+            return None
+        return self.stepper.appearance(state.memory)
+
+    @torch.inference_mode()
     def step(
         self,
         images: Sequence[Image],
         states: Sequence[StreamState],
         stamps: Sequence[int] | None = None,
         sizes: Sequence[Size] | None = None,
+        views: Sequence[View] | None = None,
     ) -> tuple[list[FrameResult], list[StreamState]]:
         """
         Segment one new frame of each stream.
@@ -140,33 +153,44 @@ class VideoSegmenter:
         images: uint8 BGR [H, W, 3] of any sizes. states: one a stream, left as they are.
         stamps: of the images [ns]; without them frames are numbered. sizes: height and width
         [pixel] in which boxes and masks are reported, where the images are smaller versions of
-        the frames; without them the images' own. Returns a result and the next state for each
-        stream. Raises InvalidImageError for an image of another shape or dtype, ValueError for
-        lengths that differ and sizes without a pixel.
+        the frames; without them the images' own. views: where to look, in place of sizes, which
+        they have; the window of a stream has to stay the same. Returns a result and the next
+        state for each stream. Raises InvalidImageError for an image of another shape or dtype,
+        ValueError for lengths that differ and sizes without a pixel.
         """
         if stamps is None:
             stamps = [state.sequence + 1 for state in states]
+        if views is not None:
+            sizes = [view.size for view in views]
         _check_lengths(images, states, stamps, sizes)
         for image in images:
             check_image(image)
-        if sizes is None:
-            sizes = [(image.shape[0], image.shape[1]) for image in images]
-        frames = [
-            StreamFrame(self.stepper.scaled(image), size, state.memory, state.next_id, stamp)
-            for image, state, stamp, size in zip(images, states, stamps, sizes, strict=True)
+        views = _whole_views(images, sizes) if views is None else views
+        stepped = self._stepped([
+            StreamFrame(
+                self.stepper.scaled(view.part(image)), view.window_size, state.memory,
+                state.next_id, stamp,
+            )
+            for image, state, stamp, view in zip(images, states, stamps, views, strict=True)
+        ])
+        shown = [
+            view.of_tracks(result.shown, state.reported)
+            for view, result, state in zip(views, stepped, states, strict=True)
         ]
+        results = [
+            _frame_result(view.size, state, tracks, self.tracker)
+            for view, state, tracks in zip(views, states, shown, strict=True)
+        ]
+        return results, list(map(_next_state, states, stepped, shown))
+
+    def _stepped(self, frames: Sequence[StreamFrame[Any]]) -> list[StepResult[Any]]:
+        """Return the result of each frame; those of one size are computed together."""
         results: dict[int, StepResult[Any]] = {}
         with self._turn, float32_convolutions(self.device):
             for group in self._groups([frame.image for frame in frames]):
                 stepped = self.stepper.step([frames[i] for i in group], self.tracker)
                 results.update(zip(group, stepped, strict=True))
-        return (
-            [
-                _frame_result(sizes[i], state, results[i].shown, self.tracker)
-                for i, state in enumerate(states)
-            ],
-            [_next_state(state, results[i]) for i, state in enumerate(states)],
-        )
+        return [results[i] for i in range(len(frames))]
 
     @property
     def sees_whole_videos(self) -> bool:
@@ -224,9 +248,15 @@ def _check_lengths(
         raise ValueError(f'expected sizes of at least 1x1 pixel, got {list(sizes or ())}')
 
 
-def _next_state(state: StreamState, result: StepResult[Any]) -> StreamState:
+def _whole_views(images: Sequence[Image], sizes: Sequence[Size] | None) -> list[View]:
+    sizes = [(image.shape[0], image.shape[1]) for image in images] if sizes is None else sizes
+    return [View.whole(size) for size in sizes]
+
+
+def _next_state(state: StreamState, result: StepResult[Any], shown: ShownTracks) -> StreamState:
+    reported = state.reported.union(shown.ids.tolist()).difference(shown.ids[shown.ended].tolist())
     return StreamState(
-        state.epoch, state.sequence + 1, state.next_id + result.born, result.memory
+        state.epoch, state.sequence + 1, state.next_id + result.born, result.memory, reported
     )
 
 

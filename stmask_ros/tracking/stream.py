@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Image streams: their states between steps, and when one starts afresh. No ROS, no threads."""
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stmask_ros.families.family import TrackerOptions
+from stmask_ros.families.family import Appearance, TrackerOptions
 from stmask_ros.families.state import StreamState
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import VideoSegmenter
 from stmask_ros.tracking.time_guard import Judgement, LastImage, Verdict, judge
+from stmask_ros.tracking.view import View
 
 _FAILURES_BEFORE_RESET = 3
 
@@ -27,16 +30,21 @@ class StreamInput:
     """
     An image that its stream has admitted, ready for a step.
 
-    image: uint8 BGR [H, W, 3]. size: height and width of its frame [pixel]. stamp: of the frame
-    [ns], 0 if it has none. state: what it continues. judgement: on its stamp and size.
+    image: uint8 BGR [H, W, 3]. view: where to look in its frame, with the frame's size. stamp: of
+    the frame [ns], 0 if it has none. state: what it continues. judgement: on its stamp and view.
     """
 
     stream: Stream
     image: npt.NDArray[np.uint8]
-    size: tuple[int, int]
+    view: View
     stamp: int
     state: StreamState
     judgement: Judgement
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frame [pixel]."""
+        return self.view.size
 
 
 @dataclass(frozen=True)
@@ -73,20 +81,38 @@ class Stream:
         """The epoch of the image processed last, or of the one to come."""
         return self._state.epoch
 
+    def scaled_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size [pixel] at which the network sees an image of this size."""
+        return self._segmenter.scaled_size(size)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image processed last [pixel]; zeros before the first."""
+        return self._last.height, self._last.width
+
+    def adopt(self, segmenter: VideoSegmenter) -> None:
+        """Start a new epoch with another segmenter; no image may be between admit() and a step."""
+        self._segmenter = segmenter
+        self._start_afresh()
+
+    def appearance(self) -> Appearance | None:
+        """Return the embeddings of the tracks after the image processed last, if there are any."""
+        return self._segmenter.appearance(self._state)
+
     def reset(self) -> None:
         """Let the next image start a new epoch. Any thread may call it."""
         self._reset.set()
 
     def process(
         self, image: npt.NDArray[np.uint8], stamp: int, *, tracker: TrackerOptions, max_gap: float,
-        size: tuple[int, int] | None = None,
+        size: tuple[int, int] | None = None, view: View | None = None,
     ) -> StreamOutput:
         """
         Admit one image and process it alone; see admit() and process_together().
 
         Raises DuplicateImageError, and whatever the segmenter raises.
         """
-        admitted = self.admit(image, stamp, max_gap, size)
+        admitted = self.admit(image, stamp, max_gap, size, view)
         (outcome,) = process_together(self._segmenter, [admitted], tracker)
         if isinstance(outcome, Exception):
             raise outcome
@@ -94,25 +120,26 @@ class Stream:
 
     def admit(
         self, image: npt.NDArray[np.uint8], stamp: int, max_gap: float,
-        size: tuple[int, int] | None = None,
+        size: tuple[int, int] | None = None, view: View | None = None,
     ) -> StreamInput:
         """
         Take in one BGR image uint8 [H, W, 3], starting a new epoch where it begins one.
 
         stamp: of the image [ns], 0 if it has none. max_gap: see time_guard.judge(). size: height
         and width of the frame [pixel] that the image is a smaller version of, if it is one.
-        Raises DuplicateImageError if its stamp was processed already.
+        view: where to look in it, instead of size. Raises DuplicateImageError if its stamp was
+        processed already.
         """
         if self._reset.is_set():
             self._reset.clear()
             self._start_afresh()
-        size = size or (image.shape[0], image.shape[1])
-        judgement = judge(self._last, stamp, *size, max_gap)
+        view = view or View.whole(size or (image.shape[0], image.shape[1]))
+        judgement = judge(self._last, stamp, *view.size, max_gap, view.window)
         if judgement.verdict is Verdict.DUPLICATE:
             raise DuplicateImageError(judgement.reason)
         if judgement.verdict is Verdict.NEW_EPOCH:
             self._start_afresh()
-        return StreamInput(self, image, size, stamp, self._state, judgement)
+        return StreamInput(self, image, view, stamp, self._state, judgement)
 
     def succeed(self, admitted: StreamInput, state: StreamState) -> None:
         """Go on from the state after an admitted image."""
@@ -158,7 +185,7 @@ def _step(
         [item.image for item in inputs],
         [item.state for item in inputs],
         [item.stamp for item in inputs],
-        [item.size for item in inputs],
+        views=[item.view for item in inputs],
     )
     for item, state in zip(inputs, states, strict=True):
         item.stream.succeed(item, state)

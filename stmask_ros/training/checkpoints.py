@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Files of a run: to go on from, to start from, and the model that comes out."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic clips on disk, as a data set in the format of YouTube-VIS."""
 
 from __future__ import annotations

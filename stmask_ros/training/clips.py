@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Clips of a few frames to learn from: of annotated videos, and made on the spot."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Placing pictures on a canvas, with exact masks of what stays visible."""
 
 from __future__ import annotations

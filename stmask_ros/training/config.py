@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a training run is asked to do: a YAML file, read strictly."""
 
 from __future__ import annotations
@@ -62,10 +64,15 @@ class CocoData:
 
 @dataclass(frozen=True)
 class PictureData:
-    """Pictures in COCO's format, of which two crops make a pair; crops: how, see CropConfig."""
+    """
+    Pictures in COCO's format, of which two crops make a pair; crops: how, see CropConfig.
+
+    warped: whether a picture and warped copies of it make a clip instead, see WarpedPictures.
+    """
 
     coco: CocoData
     crops: CropConfig = field(default_factory=CropConfig)
+    warped: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Clips of still pictures: crops of one, between which the camera has moved a little."""
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class CropConfig:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class Picture:
+    """A picture: its file, size (height, width) [pixel], and its objects with their labels."""
+
     file_name: str
     size: tuple[int, int]
     masks: tuple[Rle, ...]
@@ -57,17 +61,17 @@ class PictureClips:
 
     def __init__(
         self, annotations: Path, images: Path, classes: ClassMap, config: CropConfig,
-        length: int = 2,
+        length: int = 2, skip_bad: bool = False,
     ) -> None:
         """
         Read the annotations; DatasetError if they are not as COCO has them.
 
-        length: crops of a clip.
+        length: crops of a clip. skip_bad: see load_coco.
         """
         self._images = images
         self._length = length
         self._config = config
-        self._pictures = _pictures(load_coco(annotations), classes)
+        self._pictures = read_pictures(load_coco(annotations, skip_bad), classes)
 
     def __len__(self) -> int:
         """Return the clips of an epoch."""
@@ -85,7 +89,7 @@ class PictureClips:
         return tuple(self._crop(image, masks, picture.labels, each) for each in windows)
 
     def _window(
-        self, size: tuple[int, ...], picture: _Picture, rng: np.random.Generator
+        self, size: tuple[int, ...], picture: Picture, rng: np.random.Generator
     ) -> Transform:
         """Return the transform [2, 3] from the picture to a crop of it."""
         height, width = size[:2]
@@ -146,7 +150,8 @@ def _towards(
     return np.column_stack((linear, middle - linear @ center))
 
 
-def _pictures(file: CocoFile, classes: ClassMap) -> list[_Picture]:
+def read_pictures(file: CocoFile, classes: ClassMap) -> list[Picture]:
+    """Return all pictures, with those of their objects that have a class and are no crowds."""
     labels = {
         number: classes.label([category.name, category.supercategory])
         for number, category in file.categories.items()
@@ -157,7 +162,7 @@ def _pictures(file: CocoFile, classes: ClassMap) -> list[_Picture]:
         if label is not None and not entry.is_crowd:
             shown[entry.picture_id].append((entry.mask, label))
     return [
-        _Picture(
+        Picture(
             picture.file_name, (picture.height, picture.width),
             tuple(rle for rle, _ in shown[number]), tuple(label for _, label in shown[number]),
         )

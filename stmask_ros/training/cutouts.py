@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Real objects to cut out, and the pictures that they came from as backgrounds."""
 
 from __future__ import annotations

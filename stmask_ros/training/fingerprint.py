@@ -1,13 +1,16 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What decides the result of a training run; a run that goes on must have the same."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from stmask_ros.evaluation.annotations import annotations_fingerprint
+from stmask_ros.evaluation.coco_file import whole_document
+from stmask_ros.evaluation.records import Record
 from stmask_ros.fingerprint import Fingerprint, file_sha256, files_fingerprint, versions
 from stmask_ros.training.config import CocoData, TrainingConfig, VideoData
 from stmask_ros.training.sources import chosen_annotations
@@ -63,8 +66,11 @@ def _videos(data: VideoData) -> Fingerprint:
 
 
 def _coco(data: CocoData) -> Fingerprint:
-    document = json.loads(data.annotations.read_text())
-    return _data(data, [image['file_name'] for image in document['images']])
+    pictures = Record(whole_document(data.annotations), str(data.annotations)).items('images')
+    # One without a name is told, or left out, where they are read.
+    named = [picture['file_name'] for picture in pictures
+             if isinstance(picture, dict) and isinstance(picture.get('file_name'), str)]
+    return _data(data, named)
 
 
 def _data(data: VideoData | CocoData, names: Iterable[str]) -> Fingerprint:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A picture with its objects, and what the classes of a data set are called in a model."""
 
 from __future__ import annotations

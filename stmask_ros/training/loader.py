@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From clips to batches; what comes when depends on the seed and nothing else."""
 
 from __future__ import annotations

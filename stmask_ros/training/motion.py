@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Smooth courses of what changes in a clip: of objects, of the camera, of the light."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a run tells of itself: lines in the log, and TensorBoard's files where it is installed."""
 
 from __future__ import annotations

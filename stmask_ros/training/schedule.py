@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The learning rate, as a function of the iteration."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The data that a run's configuration names."""
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from stmask_ros.training.crops import PictureClips
 from stmask_ros.training.cutouts import Library, coco_pictures, video_pictures
 from stmask_ros.training.frames import AnnotatedFrame, ClassMap
 from stmask_ros.training.synthetic import ClipGenerator
+from stmask_ros.training.warps import WarpedPictures
 
 
 def build_sources(config: TrainingConfig) -> list[ClipSource]:
@@ -29,11 +32,13 @@ def build_sources(config: TrainingConfig) -> list[ClipSource]:
         sources.append(SyntheticClips(generator, config.gap, data.pairs, length))
     for still in config.pictures:
         classes = _class_map(config, still.coco.classes)
-        sources.append(
-            PictureClips(
-                still.coco.annotations, still.coco.images, classes, still.crops, length
-            )
-        )
+        annotations, images = still.coco.annotations, still.coco.images
+        if still.warped:
+            sources.append(WarpedPictures(
+                annotations, images, classes, length, skip_bad=still.coco.skip_bad))
+        else:
+            sources.append(PictureClips(
+                annotations, images, classes, still.crops, length, still.coco.skip_bad))
     return sources
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic clips: real cutouts over real backgrounds, with everything about them known."""
 
 from __future__ import annotations

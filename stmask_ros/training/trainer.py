@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The run: iterations from the first or from a checkpoint to the last."""
 
 from __future__ import annotations
@@ -183,7 +185,7 @@ class Trainer:
         save_checkpoint(self.config.out / _CHECKPOINT, {
             'iteration': self.iteration,
             'fingerprint': self._fingerprint,
-            'network': self.network.state_dict(),
+            'step': self._step.state_dict(),
             'average': None if self._average is None else self._average.state_dict(),
             'optimiser': self._optimiser.state_dict(),
             'scaler': self._scaler.state_dict(),
@@ -199,7 +201,7 @@ class Trainer:
                 'begin again with --overwrite'
             )
         try:
-            self.network.load_state_dict(content['network'])
+            self._step.load_state_dict(content['step'])
             if self._average is not None:
                 self._resume_average(content.get('average'))
             self._optimiser.load_state_dict(content['optimiser'])

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The average precision of a network in training, as `stmask eval dataset` measures it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The processes of a run: one, or those that torchrun started."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The reference vectors, and a network filled with the reference's weights."""
 
 from __future__ import annotations

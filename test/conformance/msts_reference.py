@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The reference numbers of MS-STS, and networks filled with the reference's weights."""
 
 from __future__ import annotations

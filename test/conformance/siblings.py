@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The reference vectors of SipMask and SG-Net, which have one format (GOLDEN.md there)."""
 
 from __future__ import annotations

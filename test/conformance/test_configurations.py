@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every released configuration, with the reference's weights, through three frames."""
 
 from __future__ import annotations

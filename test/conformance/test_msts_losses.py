@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Matching and losses of MS-STS against the reference's, alone and through the network."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The whole network of MS-STS against the reference's clips, with and without its modules."""
 
 from __future__ import annotations

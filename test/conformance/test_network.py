@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The whole network over the reference's three frames, stage by stage (GOLDEN.md there)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every operator against the reference's own inputs and outputs."""
 
 from __future__ import annotations

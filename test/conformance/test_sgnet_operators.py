@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SG-Net's choice of grids and its assembly, on small made-up outputs (GOLDEN.md there)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Targets, losses and gradients of SipMask and SG-Net against the reference (GOLDEN.md there)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SipMask's operators, one by one, against the reference's numbers."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+// Copyright 2026 stmask_ros developers
+// SPDX-License-Identifier: Apache-2.0
+
 // Decodes masks from standard input to standard output, for test/unit/test_masks.py.
 //
 // In, a mask: encoding x_offset y_offset width height image_height image_width bytes, as numbers

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 A segmenter whose stages fail when they are told to: `python faulty_segmenter.py --ros-args ...`.
 
@@ -18,21 +20,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-VARIABLE = 'FAULT'
+VARIABLE, FAMILY = 'FAULT', 'FAULTY_FAMILY'
 
 # Of each stage: module and name of the function that is replaced.
 STAGES = {
     'conversion': ('stmask_ros.images', 'raw_picture'),
-    'preprocessing': ('stmask_ros.families.stmask.preprocess', 'on_device'),
-    'network': ('stmask_ros.families.stmask.network', 'STMask.forward'),
-    'temporal fusion': ('stmask_ros.families.stmask.network', 'STMask.propagate'),
-    'detection': ('stmask_ros.families.stmask.detection', 'suppress'),
-    'association': ('stmask_ros.families.stmask.association', 'associate'),
-    'masks': ('stmask_ros.layers.soft_masks', 'region_mask'),
     'message': ('stmask_ros.ros.messages', 'instances_message'),
     'overlay': ('stmask_ros.views.overlay', 'draw_overlay'),
     'label image': ('stmask_ros.views.overlay', 'label_image'),
     'freeing': ('torch.cuda', 'empty_cache'),
+}
+_SIPMASK = {
+    'preprocessing': ('stmask_ros.families.sipmask.preprocess', 'normalised'),
+    'network': ('stmask_ros.families.sipmask.network', 'SipMask.forward'),
+    'temporal part': ('stmask_ros.families.sipmask.tracks', 'TrackTable.aged'),
+    'detection': ('stmask_ros.families.sipmask.detection', 'suppress'),
+    'association': ('stmask_ros.families.sipmask.association', 'match'),
+    'masks': ('stmask_ros.layers.soft_masks', 'region_mask'),
+}
+# Those within a step of each family.
+STAGES_OF_FAMILY = {
+    'stmask': {
+        'preprocessing': ('stmask_ros.families.stmask.preprocess', 'on_device'),
+        'network': ('stmask_ros.families.stmask.network', 'STMask.forward'),
+        'temporal part': ('stmask_ros.families.stmask.network', 'STMask.propagate'),
+        'detection': ('stmask_ros.families.stmask.detection', 'suppress'),
+        'association': ('stmask_ros.families.stmask.association', 'associate'),
+        'masks': ('stmask_ros.layers.soft_masks', 'region_mask'),
+    },
+    'sipmask': _SIPMASK,
+    'sgnet': _SIPMASK | {
+        'network': ('stmask_ros.families.sgnet.network', 'SGNet.forward'),
+        'temporal part': ('stmask_ros.families.sgnet.network', 'SGNet.motion'),
+    },
+    'msts': {
+        'preprocessing': ('stmask_ros.families.msts.preprocess', 'normalised'),
+        'network': ('stmask_ros.families.msts.network', 'MSTS.tokens'),
+        'temporal part': ('stmask_ros.families.msts.decoder', 'Decoder.forward'),
+        'detection': ('stmask_ros.families.msts.slots', 'find_slots'),
+        'association': ('stmask_ros.families.msts.association', 'matched'),
+        'masks': ('stmask_ros.families.msts.selection', 'image_logits'),
+    },
 }
 
 
@@ -72,13 +100,13 @@ class Fault:
 
     path: Path
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment to start the process with."""
-        return dict(os.environ) | {VARIABLE: str(self.path)}
+    def environment(self, family: str) -> dict[str, str]:
+        """Return the environment to start the process with, for a model of a family."""
+        return dict(os.environ) | {VARIABLE: str(self.path), FAMILY: family}
 
     def write(self, stages: tuple[str, ...], error: str) -> None:
         """Let these stages fail from now on; an error is one of ERRORS."""
-        assert set(stages) <= set(STAGES)
+        assert set(stages) <= set(STAGES) | set(_SIPMASK)
         assert error in ERRORS
         # A rename, so that the process never sees half of it.
         draft = self.path.with_suffix('.draft')
@@ -96,8 +124,7 @@ class Fault:
             ERRORS[error]()
 
 
-def _replace(stage: str, fault: Fault) -> None:
-    module, name = STAGES[stage]
+def _replace(stage: str, module: str, name: str, fault: Fault) -> None:
     owner: Any = importlib.import_module(module)
     *classes, name = name.split('.')
     for part in classes:
@@ -116,8 +143,8 @@ def main() -> None:
     """Replace the functions, then run the node as usual."""
     sys.path[0] = ''  # as for `python -m`: the package of the working directory comes first
     fault = Fault(Path(os.environ[VARIABLE]))
-    for stage in STAGES:
-        _replace(stage, fault)
+    for stage, (module, name) in (STAGES | STAGES_OF_FAMILY[os.environ[FAMILY]]).items():
+        _replace(stage, module, name, fault)
     from stmask_ros.node.segmenter_node import main as run
     run()
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Malformed camera messages, without end: what a broken driver, or an attacker, may send."""
 
 from __future__ import annotations

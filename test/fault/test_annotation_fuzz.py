@@ -1,16 +1,22 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Broken annotation files by the thousand: read, or one sentence that names file and entry."""
 
 from __future__ import annotations
 
 import copy
+import io
 import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 
+from stmask_ros.evaluation.annotations import load_annotations, read_frame
 from stmask_ros.evaluation.coco_file import load_coco
 from stmask_ros.evaluation.dataset import DatasetError, load_dataset, load_predictions
 
@@ -41,6 +47,20 @@ COCO: dict[str, Any] = {
         {'id': n, 'image_id': n % 2, 'category_id': 5 * (n % 2), 'bbox': [2, 2, 8, 8], 'area': 64,
          'iscrowd': 0, 'segmentation': mask}
         for n, mask in enumerate(([SQUARE], RLE, [SQUARE]))
+    ],
+}
+BURST: dict[str, Any] = {
+    'split': 'val',
+    'categories': [{'id': 4, 'name': 'cat', 'synonyms': ['cat']}, {'id': 9, 'name': 'dog'}],
+    'sequences': [
+        {'id': n, 'width': 16, 'height': 12, 'seq_name': f's{n}', 'dataset': 'LaSOT', 'fps': 1,
+         'all_image_paths': ['0.jpg', '1.jpg', '2.jpg'], 'neg_category_ids': [],
+         'not_exhaustive_category_ids': [], 'annotated_image_paths': ['0.jpg', '2.jpg'],
+         'track_category_ids': {'1': 4, '7': 9},
+         'segmentations': [
+             {'1': {'rle': 'X18', 'is_gt': True}, '7': {'rle': 'X28', 'is_gt': True}},
+             {'7': {'rle': 'X38', 'is_gt': False, 'score': 0.5}}]}
+        for n in (3, 5)
     ],
 }
 ABSURD: tuple[Any, ...] = (
@@ -103,6 +123,10 @@ def read_truth(path: Path, skip_bad: bool) -> object:
     return load_dataset(path, skip_bad)
 
 
+def read_annotations(path: Path, skip_bad: bool) -> object:
+    return load_annotations(path, skip_bad)
+
+
 def read_results(path: Path, skip_bad: bool) -> object:
     truth = path.with_name('truth.json')
     truth.write_bytes(encoded(TRUTH))
@@ -123,7 +147,7 @@ def refusal_of(read: Callable[[Path, bool], object], path: Path, skip_bad: bool)
 
 READERS: dict[str, tuple[Any, Callable[[Path, bool], object]]] = {
     'videos': (TRUTH, read_truth), 'results': (RESULTS, read_results),
-    'pictures': (COCO, read_coco),
+    'pictures': (COCO, read_coco), 'BURST': (BURST, read_annotations),
 }
 
 
@@ -151,7 +175,60 @@ def test_a_broken_file_is_one_sentence(
     assert outcomes['read']
 
 
-@pytest.mark.parametrize('kind', READERS)
+MOTS = b''.join(
+    b'%d %d %d 12 16 X%d8\n' % (frame, 1000 * kind + kind, kind, kind)
+    for frame in range(4) for kind in (1, 2)) + b'3 10000 10 12 16 X48\n'
+
+
+def test_a_broken_text_is_one_sentence(tmp_path: Path, long: bool) -> None:
+    count = 5000 if long else 500
+    chance = random.Random('text')
+    path = tmp_path / 'fuzzed.txt'
+    outcomes = {'read': 0, 'refused': 0}
+    for _ in range(count):
+        path.write_bytes(broken(MOTS, chance))
+        for skip_bad in (False, True):
+            refusal = refusal_of(read_annotations, path, skip_bad)
+            outcomes['refused' if refusal else 'read'] += 1
+            assert not refusal or 'fuzzed.txt' in refusal
+            assert len(refusal) < 500
+            assert '\n' not in refusal
+    assert min(outcomes.values()) > count // 10
+
+
+def mask_file(kind: str) -> bytes:
+    objects = np.zeros((12, 16), np.uint16 if kind == '16 bits' else np.uint8)
+    objects[2:6, 3:9] = 1
+    picture = PIL.Image.fromarray(objects)
+    if kind == 'palette':
+        picture = PIL.Image.fromarray(objects, 'P')
+        picture.putpalette([0, 0, 0, 128, 0, 0])
+    file = io.BytesIO()
+    picture.save(file, 'TIFF' if kind == 'TIFF' else 'PNG')
+    return file.getvalue()
+
+
+@pytest.mark.parametrize('kind', ['grey', '16 bits', 'palette', 'TIFF'])
+def test_a_broken_picture_is_one_sentence(tmp_path: Path, long: bool, kind: str) -> None:
+    """As a mask, and as a frame."""
+    count = 2500 if long else 100
+    chance, whole = random.Random(kind), mask_file(kind)
+    (tmp_path / 'video').mkdir()
+    path = tmp_path / 'video' / 'fuzzed.png'
+    readers = [read_annotations, lambda folder, _: read_frame(folder, 'video/fuzzed.png')]
+    refused = 0
+    for _ in range(count):
+        path.write_bytes(broken(whole, chance))
+        for read in readers:
+            refusal = refusal_of(read, tmp_path, False)
+            refused += bool(refusal)
+            assert not refusal or 'fuzzed.png' in refusal
+            assert len(refusal) < 500
+            assert '\n' not in refusal
+    assert refused > count // 10
+
+
+@pytest.mark.parametrize('kind', [kind for kind in READERS if kind != 'BURST'])
 def test_what_is_whole_is_read_beside_what_is_bad(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:

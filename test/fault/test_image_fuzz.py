@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Thousands of malformed images: only ImageError ever leaves the conversion, and memory holds."""
 
 import itertools

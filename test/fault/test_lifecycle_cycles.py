@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Configure, activate, answer, deactivate, clean up, over and over: nothing is left behind.
 

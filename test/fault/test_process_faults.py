@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 The node's process is told to end, killed, stopped, or cannot write: it ends cleanly or goes on.
 
@@ -19,8 +21,7 @@ from pathlib import Path
 import pytest
 from segmenter_process import COMMAND, SegmenterProcess, image
 
-SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
-ARGUMENTS = ('-p', 'autostart:=true', '-p', f'model:={SMALL}', '-p', 'torch_threads:=1')
+ARGUMENTS = ('-p', 'autostart:=true', '-p', 'torch_threads:=1')
 
 # What the node promises is 2 s, and the measured times are printed. A shared machine may not run
 # a process for longer than that: only what is far beyond it fails.
@@ -31,12 +32,13 @@ Note = Callable[[str, object], None]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(family: str, small_model: Path) -> Iterator[Start]:
     """Return a function that starts a node and ends it after the test."""
     running: list[SegmenterProcess] = []
 
     def _start(name: str, **process: object) -> SegmenterProcess:
-        running.append(SegmenterProcess(name, *ARGUMENTS, **process))
+        model = ('-p', f'model:={small_model}')
+        running.append(SegmenterProcess(name, *ARGUMENTS, *model, **process))
         return running[-1]
 
     yield _start
@@ -55,6 +57,7 @@ def wait_for_handler(segmenter: SegmenterProcess, number: int) -> None:
     segmenter.spin_until(is_installed, 'the signal handler')
 
 
+@pytest.mark.long_for_others
 @pytest.mark.parametrize(
     'number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_signals_at_random_points(
@@ -97,6 +100,7 @@ main()
 """
 
 
+@pytest.mark.long_for_others
 @pytest.mark.parametrize(
     'number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_before_ros_handles_signals(start: Start, number: signal.Signals) -> None:
@@ -118,6 +122,7 @@ def assert_works_and_ends(segmenter: SegmenterProcess) -> None:
     assert segmenter.process.wait(END) == 0
 
 
+@pytest.mark.long_for_others
 def test_nothing_it_writes_arrives(
     start: Start, tmp_path: Path, record_property: Note
 ) -> None:
@@ -140,6 +145,7 @@ def test_nothing_it_writes_arrives(
         os.close(gone)
 
 
+@pytest.mark.long_for_others
 def test_a_log_folder_that_cannot_be(start: Start) -> None:
     """ROS starts no node without one: exit code 1 and the reason, no traceback."""
     segmenter = start('unlogged', env=dict(os.environ) | {'ROS_LOG_DIR': '/dev/full'})

@@ -1,4 +1,6 @@
-"""Every stage of a step fails, by an exception and for want of memory, and recovers."""
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Every stage of a step of every family fails, by an exception and for want of memory."""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ REASONS = {
     'conversion': 'conversion failed',
     'preprocessing': 'segmentation failed',
     'network': 'segmentation failed',
-    'temporal fusion': 'segmentation failed',
+    'temporal part': 'segmentation failed',
     'detection': 'segmentation failed',
     'association': 'segmentation failed',
     'masks': 'segmentation failed',
@@ -49,13 +51,14 @@ def fault(tmp_path_factory: pytest.TempPathFactory) -> Fault:
 
 
 @pytest.fixture(scope='module')
-def process(fault: Fault) -> Iterator[SegmenterProcess]:
+def process(fault: Fault, family: str, small_model: Path) -> Iterator[SegmenterProcess]:
+    fault.clear()
     arguments = (
-        '-p', f'model:={HERE.with_name("models") / "stmask.yaml"}', '-p', 'torch_threads:=1',
+        '-p', f'model:={small_model}', '-p', 'torch_threads:=1', '-p', 'score_threshold:=0.0',
         '-p', 'diagnostics_period:=0.05', *every_image(TOPIC))
     command = [sys.executable, str(HERE / 'faulty_segmenter.py')]
     with SegmenterProcess(
-        NAME, *arguments, command=command, env=fault.environment(), cwd=HERE.parents[1]
+        NAME, *arguments, command=command, env=fault.environment(family), cwd=HERE.parents[1]
     ) as segmenter:
         segmenter.activate()
         yield segmenter
@@ -88,7 +91,7 @@ def recover(segmenter: SegmenterProcess, stamps: Iterator[int], note: Note) -> N
     start = time.monotonic()
     message = image(next(stamps))
     assert segmenter.answer(message).header == message.header
-    segmenter.facts()
+    segmenter.counts()  # an answer is out a moment before the node has noted it
     assert segmenter.status is not None
     assert segmenter.status.level != DiagnosticStatus.ERROR
     elapsed = time.monotonic() - start
@@ -96,7 +99,8 @@ def recover(segmenter: SegmenterProcess, stamps: Iterator[int], note: Note) -> N
     assert elapsed < RECOVERY
 
 
-@pytest.mark.parametrize('error', ['exception', 'out of memory'])
+@pytest.mark.parametrize(
+    'error', ['exception', pytest.param('out of memory', marks=pytest.mark.long_for_others)])
 @pytest.mark.parametrize('stage', REASONS)
 def test_a_failing_stage_costs_its_images_alone(
     segmenter: SegmenterProcess, fault: Fault, stamps: Iterator[int], record_property: Note,
@@ -129,6 +133,7 @@ def test_one_failure_is_no_error(
     assert segmenter.status.level != DiagnosticStatus.ERROR
 
 
+@pytest.mark.long_for_others
 @pytest.mark.parametrize('stage', ['overlay', 'label image'])
 def test_a_picture_that_cannot_be_drawn(
     segmenter: SegmenterProcess, fault: Fault, stamps: Iterator[int], record_property: Note,
@@ -173,6 +178,7 @@ def test_a_lost_device(
     recover(segmenter, stamps, record_property)
 
 
+@pytest.mark.long_for_others
 def test_services_answer_during_a_step(
     segmenter: SegmenterProcess, fault: Fault, stamps: Iterator[int], record_property: Note
 ) -> None:
@@ -196,6 +202,7 @@ def test_services_answer_during_a_step(
     assert segmenter.answer(image(next(stamps))).epoch == before.epoch + 1
 
 
+@pytest.mark.long_for_others
 def test_deactivation_during_a_step(
     segmenter: SegmenterProcess, fault: Fault, stamps: Iterator[int], record_property: Note
 ) -> None:
@@ -216,6 +223,7 @@ def test_deactivation_during_a_step(
     recover(segmenter, stamps, record_property)
 
 
+@pytest.mark.long_for_others
 def test_a_parameter_storm(segmenter: SegmenterProcess, stamps: Iterator[int]) -> None:
     """
     Hundreds of sets, right and wrong ones, while images come.

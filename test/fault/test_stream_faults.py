@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Publishers, subscribers and clocks that misbehave while the node runs."""
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from rosgraph_msgs.msg import Clock
 from segmenter_process import SegmenterProcess, every_image, image, picture
 from sensor_msgs.msg import Image
 
-SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 NAME = 'streams'
 TOPIC = f'/{NAME}/camera'
 
@@ -28,9 +29,9 @@ Note = Callable[[str, object], None]
 
 
 @pytest.fixture(scope='module')
-def process() -> Iterator[SegmenterProcess]:
+def process(family: str, small_model: Path) -> Iterator[SegmenterProcess]:
     arguments = (
-        '-p', f'model:={SMALL}', '-p', 'torch_threads:=1', '-p', 'use_sim_time:=true',
+        '-p', f'model:={small_model}', '-p', 'torch_threads:=1', '-p', 'use_sim_time:=true',
         *every_image(TOPIC))
     with SegmenterProcess(NAME, *arguments) as segmenter:
         segmenter.activate()
@@ -65,6 +66,7 @@ def camera(segmenter: SegmenterProcess) -> Iterator[Callable[[], subprocess.Pope
     segmenter.counts()  # once its last image is answered
 
 
+@pytest.mark.long_for_others
 def test_a_publisher_that_vanishes(
     segmenter: SegmenterProcess, camera: Callable[[], subprocess.Popen[bytes]],
     record_property: Note,
@@ -112,6 +114,7 @@ def test_resolution_and_encoding_change_with_every_image(segmenter: SegmenterPro
         last = answer
 
 
+@pytest.mark.long_for_others
 def test_two_publishers_on_one_topic(segmenter: SegmenterProcess) -> None:
     """Their images alternate, half a second apart in time: each step back is a new epoch."""
     epochs = [segmenter.answer(image(stamp + offset)).epoch
@@ -159,6 +162,7 @@ def answer_times(segmenter: SegmenterProcess, stamps: range) -> list[float]:
     return [time.sec + time.nanosec * 1e-9 for time in times]
 
 
+@pytest.mark.long_for_others
 @pytest.mark.parametrize(
     'end', [None, signal.SIGSTOP, signal.SIGKILL], ids=['asleep', 'SIGSTOP', 'SIGKILL'])
 def test_a_subscriber_that_takes_nothing(
@@ -183,6 +187,7 @@ def test_a_subscriber_that_takes_nothing(
     assert segmenter.counts().dropped(['publishing failed']) == 0
 
 
+@pytest.mark.long_for_others
 def test_a_clock_that_stands_still_and_starts_late(segmenter: SegmenterProcess) -> None:
     """The node runs on simulated time: no /clock, a late one, and one that jumps back."""
     epoch = segmenter.answer(image(1000)).epoch
@@ -199,6 +204,7 @@ def test_a_clock_that_stands_still_and_starts_late(segmenter: SegmenterProcess) 
     segmenter.client.destroy_publisher(clock)
 
 
+@pytest.mark.long_for_others
 def test_a_storm_of_transitions(segmenter: SegmenterProcess) -> None:
     """Transitions asked for many times over, most of them impossible: the state stays sound."""
     client = segmenter.client.create_client(ChangeState, f'/{NAME}/change_state')
@@ -221,6 +227,7 @@ def test_a_storm_of_transitions(segmenter: SegmenterProcess) -> None:
     assert counts.received == counts.processed + counts.dropped()
 
 
+@pytest.mark.long_for_others
 def test_a_stopped_process_goes_on_with_the_newest_image(
     segmenter: SegmenterProcess, record_property: Note
 ) -> None:

@@ -1,7 +1,9 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Time that jumps, stands still and repeats itself: epochs begin where they should, and only there.
 
-1,000 events through a Stream, 40 through the node; 1,000 through both with --long.
+1,000 events through a Stream, 40 through the node, of every family; 1,000 with --long.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from timeline import MAX_GAP, Event, Oracle, Timeline
 from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.tracking.stream import DuplicateImageError, Stream
+from stmask_ros.tracking.view import View
 
-SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 NAME = 'time_faults'
 
 
@@ -46,7 +48,7 @@ class StateKeeper:
 
     def step(
         self, images: Sequence[np.ndarray], states: Sequence[CountedState],
-        stamps: Sequence[int], sizes: Sequence[tuple[int, int]],
+        stamps: Sequence[int], *, views: Sequence[View],
     ) -> tuple[list[CountedState], list[CountedState]]:
         following = [replace(state, stamps=(*state.stamps, stamp))
                      for state, stamp in zip(states, stamps, strict=True)]
@@ -79,10 +81,10 @@ def test_a_stream(record_property: Callable[[str, object], None]) -> None:
 
 
 @pytest.fixture
-def segmenter() -> Iterator[SegmenterProcess]:
+def segmenter(small_model: Path) -> Iterator[SegmenterProcess]:
     topic = f'/{NAME}/camera'
     node = SegmenterProcess(
-        NAME, '-p', 'autostart:=true', '-p', f'model:={SMALL}', '-p', 'torch_threads:=1',
+        NAME, '-p', 'autostart:=true', '-p', f'model:={small_model}', '-p', 'torch_threads:=1',
         '-p', 'diagnostics_period:=0.05', '-p', f'max_gap:={MAX_GAP:.1f}',
         '-p', f'qos_overrides.{topic}.subscription.reliability:=reliable')
     try:

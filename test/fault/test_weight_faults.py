@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Weights that are corrupt, missing, of another network, or hostile: refused, with an ERROR."""
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ from segmenter_process import SegmenterProcess, image
 
 from stmask_ros.models.checkpoint import load_model
 
-SMALL = Path(__file__).parent.with_name('models') / 'stmask.yaml'
 SPOILED = 'ran.txt'
 
 
 class Folder:
     """A model that can be spoiled and made good again, while the node looks at it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, model: Path) -> None:
         self.path = path
         self.weights = path / 'small.safetensors'
-        self.good = load_model(SMALL).network.state_dict()
+        self.model = model
+        self.good = load_model(model).network.state_dict()
         self.mend()
 
     def mend(self) -> None:
@@ -42,7 +44,7 @@ class Folder:
 
     def describe(self, **changes: Any) -> None:
         """Write the description with some fields changed."""
-        description = yaml.safe_load(SMALL.read_text()) | changes
+        description = yaml.safe_load(self.model.read_text()) | changes
         (self.path / 'small.yaml').write_text(yaml.safe_dump(description))
 
     def write_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
@@ -131,8 +133,13 @@ def infinite(folder: Folder) -> None:
 
 def _set_one(folder: Folder, value: float) -> None:
     tensors = {key: tensor.clone() for key, tensor in folder.good.items()}
-    tensors['fpn.lat_layers.0.bias'][3] = value
+    tensors[a_bias(folder.good)][3] = value
     folder.write_tensors(tensors)
+
+
+def a_bias(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the name of the first bias."""
+    return next(name for name in tensors if name.endswith('.bias'))
 
 
 class Touch:
@@ -164,7 +171,7 @@ FAULTS: dict[Callable[[Folder], None], str] = {
     broken_description: 'is no description of a model',
     binary_description: 'is no description of a model',
     description_with_code: 'is no description of a model',
-    vast_network: 'RuntimeError',
+    vast_network: 'GiB of weights',
     missing_weights: 'are not a file that is there',
     weights_that_are_a_folder: 'are not a file that is there',
     weights_that_never_end: 'are not a file that is there',
@@ -177,17 +184,25 @@ FAULTS: dict[Callable[[Folder], None], str] = {
     missing_tensors: '5 missing',
     unknown_tensors: '1 unknown: surplus',
     weights_of_another_network: 'misshaped',
-    not_a_number: '1 of the weights are not finite: fpn.lat_layers.0.bias',
-    infinite: '1 of the weights are not finite: fpn.lat_layers.0.bias',
+    not_a_number: '1 of the weights are not finite: ',
+    infinite: '1 of the weights are not finite: ',
     pickle_with_code: 'is not a checkpoint of plain tensors',
     checkpoint_with_code: 'is not a checkpoint of plain tensors',
     checkpoint_without_tensors: 'holds something else than named tensors',
 }
 
+# Those that read what a family says of its network.
+OF_EVERY_FAMILY = {
+    vast_network, missing_tensors, unknown_tensors, weights_of_another_network, not_a_number,
+    infinite,
+}
+
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    return Folder(tmp_path_factory.mktemp('model'))
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, family: str, small_model: Path
+) -> Folder:
+    return Folder(tmp_path_factory.mktemp('model'), small_model)
 
 
 @pytest.fixture(scope='module')
@@ -201,8 +216,11 @@ def segmenter(folder: Folder) -> Iterator[SegmenterProcess]:
         node.close()
 
 
-@pytest.mark.parametrize(
-    ('spoil', 'told'), FAULTS.items(), ids=[spoil.__name__ for spoil in FAULTS])
+@pytest.mark.parametrize(('spoil', 'told'), [
+    pytest.param(
+        spoil, told, id=spoil.__name__,
+        marks=[] if spoil in OF_EVERY_FAMILY else pytest.mark.long_for_others)
+    for spoil, told in FAULTS.items()])
 def test_a_model_that_is_not_taken(
     segmenter: SegmenterProcess, folder: Folder, spoil: Callable[[Folder], None], told: str
 ) -> None:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Images whose stamps jump, repeat and vanish, and a second opinion on where epochs begin."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 The segmenter, with a note of everything it does to the machine; for test_node_security.py.
 

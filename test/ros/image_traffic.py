@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 One end of a stream of images, as a process of its own; for test_transport.py.
 

@@ -1,27 +1,21 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """A lifter in a process of its own, and the client that the tests drive it with."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from node_process import RELIABLE, NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
+from typing_extensions import Self
 
 from stmask_ros.lifting.camera import Calibration
 from stmask_ros.lifting.transforms import Transform
@@ -31,34 +25,21 @@ from stmask_ros.msg import TrackedInstanceArray as InstanceArray
 from stmask_ros.ros.messages import time_message
 from stmask_ros.sources.rgbd_scene import Rendered
 
-DEADLINE = 60.0
-RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+COMMAND = (sys.executable, '-m', 'stmask_ros.lifter.lifter_node')
 START = 1_000_000_000_000
+FRAME_NS = 100_000_000
 
 
-class LifterProcess:
-    """A running node, its log, and everything it publishes."""
+class LifterProcess(NodeProcess):
+    """A running lifter, and everything it publishes."""
 
     def __init__(self, name: str, *arguments: str, transport: type = Image) -> None:
         """Start the node under a name; transport: the message that carries depth."""
-        self.name = name
-        self._folder = tempfile.TemporaryDirectory(prefix=f'{name}-')
-        self._log = Path(self._folder.name) / 'log'
         topics = [item for topic in (
             'instances', 'depth', 'points', 'camera_info', 'depth_camera_info', 'pose')
             for item in ('-r', f'{topic}:=/{name}_in/{topic}')]
-        self.process = subprocess.Popen(
-            [sys.executable, '-m', 'stmask_ros.lifter.lifter_node', '--ros-args',
-             '-r', f'__node:={name}', '-p', 'autostart:=true', '-p', 'diagnostics_period:=0.1',
-             *topics, *arguments],
-            stdout=self._log.open('w'), stderr=subprocess.STDOUT)
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context)
-        self.client = Node(f'{name}_client', context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.client)
+        super().__init__(name, COMMAND, '-p', 'autostart:=true', *topics, *arguments)
         self.outputs: list[TrackedInstance3DArray] = []
-        self.status: DiagnosticStatus | None = None
         depth_topic = {Image: 'depth', CompressedImage: 'depth/compressedDepth',
                        PointCloud2: 'points'}[transport]
         self.instances = self._publisher(InstanceArray, 'instances')
@@ -67,8 +48,6 @@ class LifterProcess:
         self.depth_info = self._publisher(CameraInfo, 'depth_camera_info')
         self.pose = self._publisher(PoseStamped, 'pose')
         self.listen(TrackedInstance3DArray, 'instances_3d', self.outputs)
-        self.client.create_subscription(
-            DiagnosticArray, '/diagnostics', self._on_diagnostics, RELIABLE)
 
     def _publisher(self, kind: type, topic: str) -> Any:
         return self.client.create_publisher(kind, f'/{self.name}_in/{topic}', RELIABLE)
@@ -78,62 +57,50 @@ class LifterProcess:
         return self.client.create_subscription(
             kind, f'/{self.name}/{topic}', into.append, RELIABLE)
 
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.startswith(f'/{self.name}:'):
-                self.status = status
-
-    def __enter__(self) -> LifterProcess:
+    def connected(self) -> Self:
+        """Wait until the node is active and hears depth with all that belongs to it."""
+        self.wait_for_connection(self.instances, self.depth, self.depth_info, self.image_info)
         return self
-
-    def __exit__(self, *_exception: object) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.client.destroy_node()
-        rclpy.try_shutdown(context=self.context)
-        self._folder.cleanup()
-
-    def log(self) -> str:
-        """Return all that the process has written."""
-        return self._log.read_text()
-
-    def facts(self) -> dict[str, str]:
-        """Return the facts of the last report."""
-        return {} if self.status is None else {item.key: item.value for item in self.status.values}
-
-    def spin_until(
-        self, condition: Callable[[], bool], what: str, deadline: float = DEADLINE
-    ) -> None:
-        """Handle messages until a condition holds, or fail with the node's log."""
-        end = time.monotonic() + deadline
-        while not condition():
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise AssertionError(f'in vain: {what}\n{self.facts()}\n{self.log()}')
-            self.executor.spin_once(timeout_sec=0.05)
 
     def wait_for_connection(self, *publishers: Any) -> None:
         """Wait until the node is active and hears these publishers, and is heard."""
         self.spin_until(
             lambda: all(item.get_subscription_count() for item in publishers)
             and self.client.count_publishers(f'/{self.name}/instances_3d') > 0
-            and self.facts().get('state') == 'active', 'the connection')
+            and self.last_facts().get('state') == 'active', 'the connection')
 
-    def answer(self, send: Callable[[int], None], what: str = 'an answer') -> Any:
+    def count(self, fact: str) -> int:
+        """Return a count of the last diagnostic report, 0 if it does not have it."""
+        return int(self.last_facts().get(fact, '0'))
+
+    def answer(self, send: Callable[[int], None]) -> TrackedInstance3DArray:
         """Send with rising numbers until an answer comes, and return it."""
         before = len(self.outputs)
-        for number in range(1, 60):
-            send(number)
-            end = time.monotonic() + 1.0
+        return self._repeated(
+            send, lambda: self.outputs[-1] if len(self.outputs) > before else None)
+
+    def answer_to(self, number: int, send: Callable[[int], None]) -> TrackedInstance3DArray:
+        """Send image `number`, again if something of it was lost, and return its answer."""
+        return self._repeated(
+            lambda _: send(number),
+            lambda: next((item for item in self.outputs if item.sequence == number), None))
+
+    def _repeated(
+        self, send: Callable[[int], None], found: Callable[[], TrackedInstance3DArray | None]
+    ) -> TrackedInstance3DArray:
+        for attempt in range(1, 40):
+            send(attempt)
+            end = time.monotonic() + 3.0
             self.spin_until(
-                lambda end=end: len(self.outputs) > before or time.monotonic() > end, what)
-            if len(self.outputs) > before:
-                return self.outputs[-1]
-        raise AssertionError(f'{what}\n{self.facts()}\n{self.log()}')
+                lambda end=end: found() is not None or time.monotonic() > end, 'an answer')
+            if (output := found()) is not None:
+                return output
+        raise AssertionError(f'no answer\n{self.last_facts()}\n{self.log()}')
+
+
+def stamp_of(number: float) -> int:
+    """Return the stamp of image `number`, or of a moment between two [ns]."""
+    return START + round(number * FRAME_NS)
 
 
 def header(stamp: int, frame_id: str = 'camera') -> Header:

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """A small scene for the lifter's tests: a box that stands, a ball that moves, a moving camera."""
 

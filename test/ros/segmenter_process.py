@@ -1,25 +1,21 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A segmenter in a process of its own, and the client that the tests drive it with."""
 
 from __future__ import annotations
 
 import itertools
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import ChangeState
+from node_process import DEADLINE, RELIABLE, NodeProcess
 from rcl_interfaces.srv import GetParameters, SetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
@@ -28,11 +24,8 @@ from std_srvs.srv import SetBool, Trigger
 from stmask_ros.msg import TrackedInstanceArray
 
 HEIGHT, WIDTH = 120, 160
-DEADLINE = 120.0
-LOST_ANSWER = 20.0
 COMMAND = (sys.executable, '-m', 'stmask_ros.node.segmenter_node')
 UNTRAINED = Path(__file__).with_name('untrained.yaml')
-RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
@@ -75,8 +68,8 @@ class Counts:
         return sum(self._dropped.get(reason, 0) for reason in chosen)
 
 
-class SegmenterProcess:
-    """A running node, its log, and everything it publishes."""
+class SegmenterProcess(NodeProcess):
+    """A running segmenter, and everything it publishes."""
 
     def __init__(
         self, name: str, *arguments: str, command: Sequence[str] = COMMAND, **process: Any
@@ -88,100 +81,15 @@ class SegmenterProcess:
 
         command: what is started. process: other arguments of Popen.
         """
-        self.name = name
-        self._folder = tempfile.TemporaryDirectory(prefix=f'{name}-')
-        self._log = Path(self._folder.name) / 'log'
-        self.process = subprocess.Popen(
-            [*command, '--ros-args',
-             '-r', f'__node:={name}', '-r', f'image:=/{name}/camera',
-             '-p', 'diagnostics_period:=0.1', '-p', 'birth_threshold:=0.0',
-             '-p', 'nms_threshold:=0.5', *arguments],
-            **{'stdout': self._log.open('w'), 'stderr': subprocess.STDOUT} | process,
-        )
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context)
-        self.client = Node(f'{name}_client', context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.client)
+        super().__init__(
+            name, command, '-r', f'image:=/{name}/camera', '-p', 'birth_threshold:=0.0',
+            '-p', 'nms_threshold:=0.5', *arguments, **process)
         self.outputs: list[TrackedInstanceArray] = []
-        self.status: DiagnosticStatus | None = None
         self.images = self.client.create_publisher(Image, f'/{name}/camera', RELIABLE)
         self.jpegs = self.client.create_publisher(
             CompressedImage, f'/{name}/camera/compressed', RELIABLE)
         self.client.create_subscription(
             TrackedInstanceArray, f'/{name}/instances', self.outputs.append, RELIABLE)
-        self.client.create_subscription(
-            DiagnosticArray, '/diagnostics', self._on_diagnostics, RELIABLE)
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.startswith(f'/{self.name}:'):
-                self.status = status
-
-    def __enter__(self) -> SegmenterProcess:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the process, if it still runs, and the client; a second time it does nothing."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.client.destroy_node()
-        rclpy.try_shutdown(context=self.context)
-        self._folder.cleanup()
-
-    def log(self) -> str:
-        """Return all that the process has written."""
-        return self._log.read_text()
-
-    def spin_until(
-        self, condition: Callable[[], bool], what: str, deadline: float = DEADLINE
-    ) -> None:
-        """Handle messages until a condition holds, or fail with the node's log."""
-        end = time.monotonic() + deadline
-        while not condition():
-            if time.monotonic() > end:
-                raise AssertionError(f'not within {deadline} s: {what}\n{self.log()}')
-            if self.process.poll() not in (None, 0):
-                raise AssertionError(f'the node died waiting for: {what}\n{self.log()}')
-            self.executor.spin_once(timeout_sec=0.05)
-
-    def wait_for_log(self, text: str) -> None:
-        """Wait until the node has written a text."""
-        self.spin_until(lambda: text in self.log(), f'{text!r} in the log')
-
-    def call(self, kind: Any, service: str, request: Any) -> Any:
-        """
-        Call one of the node's services and return the response.
-
-        A server may answer before it has discovered who listens, and then the answer is lost:
-        without one for a while, the request is sent again.
-        """
-        client = self.client.create_client(kind, f'/{self.name}/{service}')
-        self.spin_until(client.service_is_ready, f'service {service}')
-        for _ in range(int(DEADLINE / LOST_ANSWER)):
-            future = client.call_async(request)
-            end = time.monotonic() + LOST_ANSWER
-            self.spin_until(
-                lambda future=future, end=end: future.done() or time.monotonic() > end, service)
-            if future.done():
-                self.client.destroy_client(client)
-                return future.result()
-        raise AssertionError(f'no answer of {service}\n{self.log()}')
-
-    def change_state(self, transition: int) -> bool:
-        """Ask for a transition and return whether it succeeded, be it at a lost first request."""
-        before = self.state()
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.call(ChangeState, 'change_state', request).success) or (
-            self.state() != before)
 
     def send_impossible_transition(self, transition: int) -> None:
         """Ask for a transition that is refused, and wait for the log: Jazzy sends no answer."""
@@ -189,10 +97,6 @@ class SegmenterProcess:
         self.spin_until(client.service_is_ready, 'service change_state')
         client.call_async(ChangeState.Request(transition=Transition(id=transition)))
         self.wait_for_log(f'No transition matching {transition} found')
-
-    def state(self) -> int:
-        """Return the lifecycle state's id."""
-        return int(self.call(GetState, 'get_state', GetState.Request()).current_state.id)
 
     def activate(self) -> None:
         """Configure and activate, and wait for the connection of the images."""
@@ -209,6 +113,7 @@ class SegmenterProcess:
         have is lost. message_at: returns an image with a stamp [ms].
         """
         self.wait_for_connection()
+        self.outputs.clear()  # of an earlier life
         for stamp in itertools.count(1):
             message = message_at(stamp)
             publisher = self.images if isinstance(message, Image) else self.jpegs
@@ -243,6 +148,10 @@ class SegmenterProcess:
         request = SetParameters.Request(parameters=[
             Parameter(name, value=value).to_parameter_msg() for name, value in values.items()])
         return list(self.call(SetParameters, 'set_parameters', request).results)
+
+    def refusal(self, **values: Any) -> str:
+        """Set parameters; return why they were refused, or nothing."""
+        return ''.join(result.reason for result in self.set_parameters(**values))
 
     def parameter(self, name: str) -> Any:
         """Return a parameter's value message."""
@@ -284,14 +193,6 @@ class SegmenterProcess:
                 break
             self.images.publish(image(stamp))
             self.executor.spin_once(timeout_sec=0.02)
-
-    def facts(self) -> dict[str, str]:
-        """Return the values of the next two diagnostic reports: none older than this call."""
-        for _ in range(2):
-            self.status = None
-            self.spin_until(lambda: self.status is not None, 'a diagnostic report')
-        assert self.status is not None
-        return {item.key: item.value for item in self.status.values}
 
     def counts(self) -> Counts:
         """Return the node's counts once no image waits or is in work."""

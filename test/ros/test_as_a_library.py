@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Segmenters in the process of somebody else: several, in any executor, destroyed at any time."""
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from sensor_msgs.msg import Image
 from stmask_ros.lifter.lifter import LifterNode
 from stmask_ros.msg import TrackedInstanceArray
 from stmask_ros.node.segmenter import SegmenterNode
+from stmask_ros.srv import LoadModel
+from stmask_ros.tracking.segmenter import VideoSegmenter
 
 DEADLINE = 60.0
 RCLError = rclpy_implementation.RCLError
@@ -205,13 +209,68 @@ def test_a_worker_that_cannot_start() -> None:
     assert node.trigger_configure() == SUCCESS
     with threads_that_cannot_start():
         assert node.trigger_activate() != SUCCESS
-    assert node._state_machine.current_state[1] == 'inactive'
-    assert "can't start new thread" in node._diagnosed().status[0].message
+    assert node.life.state == 'inactive'
+    assert "can't start new thread" in node.statuses()[0].message
     assert node.trigger_activate() == SUCCESS
     assert sorted(threads_of_segmenters()) == ['receiver /a/image', 'segmenter']
     node.destroy_node()
     assert not threads_of_segmenters()
     context.try_shutdown()
+
+
+class HeldStepper:
+    """A network whose first step goes on until it is let go; notes how many run at a time."""
+
+    def __init__(self, segmenter: VideoSegmenter) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.running, self.most_at_a_time, self.finished = 0, 0, 0
+        self._step = segmenter.stepper.step
+        segmenter.stepper.step = self.step  # type: ignore[method-assign]
+
+    def step(self, *arguments: Any) -> Any:
+        self.running += 1
+        self.most_at_a_time = max(self.most_at_a_time, self.running)
+        self.begun.set()
+        assert self.let_go.wait(DEADLINE)
+        try:
+            return self._step(*arguments)
+        finally:
+            self.running -= 1
+            self.finished += 1
+
+
+def test_a_step_that_outlasts_its_deactivation_shares_nothing_with_the_next_worker(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers live for a while, but their steps, which share buffers, follow one another."""
+    monkeypatch.setattr('stmask_ros.node.segmenter._STEP_TIMEOUT', 0.2)
+    node, line = house.segmenter('/a'), Line(house, '/a')
+    assert node.start()
+    line.wait_for_another_answer()
+    assert node._segmenter is not None
+    counts = node._mailboxes.boxes[0].counts
+    held = HeldStepper(node._segmenter)
+    line.send()
+    assert held.begun.wait(DEADLINE)
+    assert node.trigger_deactivate() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+    assert threads_of_segmenters().count('segmenter') == 2
+    answered = counts().processed
+    wait_until(lambda: len(line.answers) == answered, 'what was answered before')
+    epoch = line.answers[-1].epoch
+
+    line.send()
+    wait_until(lambda: counts().in_flight == 2, 'both images in work')
+    time.sleep(0.2)
+    assert held.running == 1
+    assert counts().processed == answered
+    held.let_go.set()
+    line.wait_for_another_answer()
+    assert held.most_at_a_time == 1
+    assert {answer.epoch for answer in line.answers[answered:]} == {epoch + 1}
+    assert counts().dropped['deactivated'] >= 1
+    wait_until(lambda: threads_of_segmenters().count('segmenter') == 1, 'the first worker ends')
+    node.destroy_node()
 
 
 @pytest.mark.parametrize('state', ['unconfigured', 'inactive', 'active'])
@@ -229,3 +288,24 @@ def test_a_lifter_destroyed_in_every_state(house: House, state: str) -> None:
     node.destroy_node()
     assert 'lifter' not in {thread.name for thread in threading.enumerate()}
     assert is_refused(node.trigger_configure)
+
+
+def test_a_model_whose_thread_cannot_start_keeps_no_other_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = house.segmenter('/loading')
+    assert node.start()
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == 'model loader':
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    answers: list[LoadModel.Response] = []
+    for patched in (refuse, start):
+        monkeypatch.setattr(threading.Thread, 'start', patched)
+        node._model_swap._on_request(LoadModel.Request(model=str(UNTRAINED)), answers.append)
+    wait_until(lambda: len(answers) == 2, 'both answers')
+    assert [answer.success for answer in answers] == [False, True]
+    assert "can't start new thread" in answers[0].message

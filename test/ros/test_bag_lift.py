@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """A bag that holds instances and depth gets the instances in space beside."""
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from lifter_process import (
     depth_message,
+    header,
     info_message,
     instances_message,
     pose_message,
@@ -16,11 +18,14 @@ from lifter_process import (
 )
 from lifting_scene import CAMERA, SCENE
 from rclpy.serialization import serialize_message
+from segmenter_process import UNTRAINED
 
 from stmask_ros.bags.files import BagError, BagWriter, bag_topics, read_bag
 from stmask_ros.bags.types import message_types
+from stmask_ros.cli import main
 from stmask_ros.commands.bag_lift import LiftedTopics, lift_bag
 from stmask_ros.lifting.transforms import Transform
+from stmask_ros.ros.messages import image_message
 from stmask_ros.sources.rgbd_scene import render
 
 COUNT = 12
@@ -33,8 +38,14 @@ def stamp_of(number: int) -> int:
     return 1_000_000_000 + number * 100_000_000
 
 
-def write_bag(folder: Path, transforms: str, missing: int = -1) -> None:
-    """Write instances, depth, camera_info and transforms: 'pose' or 'tf'; one depth missing."""
+def write_bag(
+    folder: Path, transforms: str, missing: int = -1, with_images: bool = False
+) -> None:
+    """
+    Write instances, depth, camera_info and transforms: 'pose' or 'tf'; one depth missing.
+
+    with_images: the images in place of what a segmenter says of them.
+    """
     with BagWriter(folder) as bag:
         for number in range(COUNT):
             seen, stamp = render(SCENE, number / 10), stamp_of(number)
@@ -49,8 +60,12 @@ def write_bag(folder: Path, transforms: str, missing: int = -1) -> None:
                       pose_message(seen.to_world, stamp))
             else:
                 bag.write('/tf', 'tf2_msgs/msg/TFMessage', stamp, tf(seen.to_world, stamp))
-            write(TOPICS.instances, 'stmask_ros/msg/TrackedInstanceArray',
-                  instances_message(seen, stamp, number))
+            if with_images:
+                write(TOPICS.image, 'sensor_msgs/msg/Image',
+                      image_message(seen.picture, 'bgr8', header(stamp)))
+            else:
+                write(TOPICS.instances, 'stmask_ros/msg/TrackedInstanceArray',
+                      instances_message(seen, stamp, number))
             if number != missing:
                 write(TOPICS.depth, 'sensor_msgs/msg/Image', depth_message(seen.depth, stamp))
 
@@ -85,6 +100,26 @@ def test_every_image_with_depth_is_lifted(tmp_path, transforms, caplog):
     assert abs(box.velocity.y) < 0.1
     kept = set(bag_topics(tmp_path / 'bag'))
     assert set(bag_topics(tmp_path / 'out')) == kept | {TOPICS.output}
+
+
+def test_bag_annotate_lifts_what_it_finds(tmp_path):
+    """The whole command, from images and depth to tracks in the fixed frame."""
+    write_bag(tmp_path / 'bag', 'pose', with_images=True)
+    out = tmp_path / 'out'
+    assert main([
+        'bag', 'annotate', str(tmp_path / 'bag'), str(out), '--model', str(UNTRAINED),
+        '--device', 'cpu', '--depth-topic', TOPICS.depth, '--pose-topic', '/pose',
+        '--fixed-frame', 'odom']) == 0
+    found = [message.content for message in read_bag(out, TOPICS.instances)]
+    lifted = [message.content for message in read_bag(out, TOPICS.output)]
+    assert len(lifted) == COUNT
+    for flat, solid in zip(found, lifted, strict=True):
+        assert solid.header.frame_id == 'odom'
+        assert solid.header.stamp == flat.header.stamp
+        assert [item.track_id for item in solid.instances] == [
+            item.track_id for item in flat.instances]
+    assert any(item.measured for solid in lifted for item in solid.instances)
+    assert set(bag_topics(tmp_path / 'bag')) < set(bag_topics(out))
 
 
 def test_without_transforms_it_is_the_optical_frame(tmp_path):

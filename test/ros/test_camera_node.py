@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The camera node in a process of its own, over DDS."""
 
 import signal
@@ -9,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
+from annotated_clip import crossing_shapes, write_bag
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -181,6 +184,19 @@ def test_a_bag_with_its_own_stamps(camera, shared):
     assert stamp(dog.jpegs[0]) == (1_700_000_000, 0)
     assert all(first < second for first, second in zip(
         map(stamp, dog.jpegs), map(stamp, dog.jpegs[1:]), strict=False))
+
+
+def test_a_bag_of_drawn_pictures_with_its_own_stamps(camera, tmp_path):
+    clip = crossing_shapes('drawn', 4, 1)
+    bag = write_bag(tmp_path / 'bag', clip, '.jpg')
+    drawn = camera('-p', f'source:={bag}', '-p', 'stamps:=source', '-p', 'rate:=10.0', *ONCE,
+                   topics=(CompressedImage,))
+    drawn.spin_to_the_end()
+    assert drawn.finish()[0] == 0
+    sent = [cv2.imencode('.jpg', frame)[1].tobytes() for frame in clip.frames]
+    assert [bytes(message.data) for message in drawn.jpegs] == sent
+    assert [1_000_000_000 * seconds + rest for seconds, rest in map(stamp, drawn.jpegs)] == (
+        clip.stamps)
 
 
 @pytest.mark.parametrize(('argument', 'text'), [

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The demo as a user runs it: both nodes, real DDS, a bag that keeps every promise."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from annotated_clip import walking_cat, write_bag
 from rosbags.interfaces import QosDurability
 
 from stmask_ros.bags.files import offered_qos, read_bag
@@ -58,20 +61,17 @@ def test_a_model_without_weights_says_so(tmp_path: Path) -> None:
     check(tmp_path / 'out', printed, at_least=2, untrained=True)
 
 
-def test_folder_of_pictures(tmp_path: Path, shared: Path) -> None:
-    pictures = sorted((shared / 'data' / 'davis').rglob('libby/*.jpg'))[:20]
-    if not pictures:
-        pytest.skip('no DAVIS pictures in the reference data')
+def test_folder_of_pictures(tmp_path: Path) -> None:
     folder = tmp_path / 'pictures'
     folder.mkdir()
-    for picture in pictures:
-        (folder / picture.name).symlink_to(picture)
+    for number, frame in enumerate(walking_cat('cat', 20).frames):
+        cv2.imwrite(str(folder / f'{number:02}.jpg'), frame)
     printed = run_demo(tmp_path / 'out', '--source', str(folder), '--rate', '5')
     check(tmp_path / 'out', printed, at_least=2)
 
 
-def test_bag(tmp_path: Path, shared: Path) -> None:
-    bag = shared / 'data' / 'rosbag2_davis' / 'dog'
+def test_bag(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'cat', walking_cat('cat', 20), '.jpg')
     printed = run_demo(tmp_path / 'out', '--source', str(bag), '--rate', '10')
     check(tmp_path / 'out', printed, at_least=2)
     headers = {m.content.header.frame_id for m in read_bag(tmp_path / 'out' / 'bag',
@@ -95,9 +95,8 @@ def test_nothing_of_the_user_is_lost(tmp_path: Path, problem: str) -> None:
         assert not out.exists()
 
 
-def test_with_depth(tmp_path: Path, long: bool) -> None:
-    if not long:
-        pytest.skip('takes a minute: run with --long')
+@pytest.mark.slow
+def test_with_depth(tmp_path: Path) -> None:
     printed = run_demo(tmp_path / 'out', '--depth')
     assert 'of the distance' in printed
     topics = {message.topic for message in read_bag(tmp_path / 'out' / 'bag')}

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node serves every family: a process each, with a small model."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Launch files, started with `ros2 launch` as a user does: what comes up, and how it ends.
 
@@ -14,7 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
@@ -28,11 +32,14 @@ if shutil.which('ros2') is None:
 
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
+from rclpy.qos import qos_profile_sensor_data
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from stmask_ros.msg import TrackedInstanceArray
+from stmask_ros.msg import TrackedInstance3DArray, TrackedInstanceArray
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE = 120.0  # for machines that are busy with other things
@@ -125,9 +132,9 @@ def call(node: Node, service_type: type, name: str, request: object, launched: L
     return future.result()
 
 
-def collect(node: Node, topic: str) -> list[TrackedInstanceArray]:
-    received: list[TrackedInstanceArray] = []
-    node.create_subscription(TrackedInstanceArray, topic, received.append, 100)
+def collect(node: Node, topic: str, kind: type = TrackedInstanceArray) -> list[Any]:
+    received: list[Any] = []
+    node.create_subscription(kind, topic, received.append, 100)
     return received
 
 
@@ -198,6 +205,89 @@ def test_one_segmenter_serves_several_cameras_as_they_come_and_go(launch, observ
     launched.interrupt()
     assert launched.exit_code() == 0
     assert 'Traceback' not in launched.text
+
+
+def publish_depth(node: Node, info_topic: str, depth_topic: str, kind: type) -> None:
+    """Answer each camera_info of a camera with depth of two metres everywhere, of its stamp."""
+    beside = depth_topic.removesuffix('/compressedDepth').rpartition('/')[0]
+    depths = node.create_publisher(kind, depth_topic, 10)
+    infos = node.create_publisher(CameraInfo, f'{beside}/camera_info', 10)
+    info = CameraInfo(
+        height=90, width=160, distortion_model='plumb_bob', d=[0.0] * 5,
+        k=[150.0, 0.0, 79.5, 0.0, 150.0, 44.5, 0.0, 0.0, 1.0])
+
+    def answer(image_info: CameraInfo) -> None:
+        info.header = image_info.header
+        infos.publish(info)
+        depths.publish(depth_of(image_info.header, kind))
+
+    node.create_subscription(CameraInfo, info_topic, answer, qos_profile_sensor_data)
+
+
+def depth_of(header: Header, kind: type) -> Image | CompressedImage:
+    pixels = np.full((90, 160), 2000, np.uint16)
+    if kind is CompressedImage:
+        data = bytes(12) + cv2.imencode('.png', pixels)[1].tobytes()
+        return CompressedImage(header=header, format='16UC1; compressedDepth png', data=data)
+    return Image(header=header, height=90, width=160, encoding='16UC1', step=320,
+                 data=pixels.tobytes())
+
+
+def distances(messages: list[TrackedInstance3DArray]) -> list[float]:
+    return [item.position.z for message in messages for item in message.instances if item.measured]
+
+
+@pytest.mark.parametrize(('argument', 'topic', 'kind'), [
+    ('depth_topic:=depth/image', '/robot/depth/image', Image),
+    ('depth_topic:=/depth/image/compressedDepth', '/depth/image/compressedDepth', CompressedImage),
+])
+def test_depth_brings_the_lifter_up(launch, observer, argument, topic, kind):
+    publish_depth(observer, '/robot/camera_info', topic, kind)
+    results = collect(observer, '/robot/lifter/instances_3d', TrackedInstance3DArray)
+    launched = launch(
+        'camera.launch.py', 'namespace:=robot', 'name:=eyes', 'device:=cpu', argument)
+    spin_until(observer, lambda: distances(results), launched)
+    assert distances(results)[0] == pytest.approx(2.0, abs=0.01)
+    launched.interrupt()
+    assert launched.exit_code() == 0
+    assert 'Traceback' not in launched.text
+
+
+def test_each_of_several_cameras_has_a_lifter(launch, observer):
+    names = ('left', 'right')
+    for name in names:
+        publish_depth(observer, f'/{name}/camera_info', f'/{name}/depth/image', Image)
+    results = {
+        name: collect(observer, f'/{name}/lifter/instances_3d', TrackedInstance3DArray)
+        for name in names}
+    launched = launch(
+        'multi_camera.launch.py', 'cameras:=left,right', 'device:=cpu', 'rate:=4',
+        'depth_topic:={camera}/depth/image')
+    spin_until(observer, lambda: all(map(distances, results.values())), launched)
+    for name, messages in results.items():
+        assert {message.header.frame_id for message in messages} == {name}
+        assert distances(messages)[0] == pytest.approx(2.0, abs=0.01)
+    launched.interrupt()
+    assert launched.exit_code() == 0
+    assert 'Traceback' not in launched.text
+
+
+def test_what_to_look_for_reaches_the_segmenter(launch, observer):
+    asked = {
+        'classes': ('[person, "3"]', ['person', '3']),
+        'class_thresholds': ('person: 0.4', ['person: 0.4']),
+        'region': ('0 0.2 1 1', ['0 0.2 1 1']),
+        'ignore_mask': ('[]', ['']),
+    }
+    launched = launch(
+        'camera.launch.py', 'device:=cpu', 'crop:=true',
+        *(f'{name}:={text}' for name, (text, _) in asked.items()))
+    request = GetParameters.Request(names=[*asked, 'crop'])
+    *lists, crop = call(observer, GetParameters, '/segmenter/get_parameters', request,
+                        launched).values
+    assert [list(value.string_array_value) for value in lists] == [
+        texts for _, texts in asked.values()]
+    assert crop.bool_value
 
 
 def test_a_model_that_does_not_exist_ends_the_launch_with_an_error(launch):

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The lifter as a process of its own, over real DDS."""
 
@@ -9,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from lifter_process import (
-    START,
     LifterProcess,
     compressed_message,
     depth_message,
@@ -17,6 +17,7 @@ from lifter_process import (
     info_message,
     instances_message,
     pose_message,
+    stamp_of,
 )
 from lifting_scene import CAMERA, SCENE
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
@@ -25,12 +26,8 @@ from stmask_ros.lifter.transform_sources import has_tf2
 from stmask_ros.msg import TrackedInstance3DArray
 from stmask_ros.sources.rgbd_scene import render
 
-FRAME_NS = 100_000_000
-POSE = ('-p', 'transforms:=pose', '-p', 'fixed_frame:=odom')
-
-
-def stamp_of(number: int) -> int:
-    return START + number * FRAME_NS
+POSE = (
+    '-p', 'transforms:=pose', '-p', 'fixed_frame:=odom', '-p', 'transform_wait:=2.0')
 
 
 def send(node: LifterProcess, number: int, with_pose: bool = True, epoch: int = 1) -> None:
@@ -46,27 +43,13 @@ def send(node: LifterProcess, number: int, with_pose: bool = True, epoch: int = 
 
 def answer_to(node: LifterProcess, number: int) -> TrackedInstance3DArray:
     """Send image `number`, again if something of it was lost, and return its answer."""
-    def found() -> TrackedInstance3DArray | None:
-        return next((item for item in node.outputs if item.sequence == number), None)
-    for _ in range(20):
-        send(node, number)
-        end = time.monotonic() + 3.0
-        node.spin_until(
-            lambda end=end: found() is not None or time.monotonic() > end, 'the answer')
-        if (output := found()) is not None:
-            return output
-    raise AssertionError(f'no answer to {number}\n{node.facts()}\n{node.log()}')
-
-
-def connected(node: LifterProcess) -> LifterProcess:
-    node.wait_for_connection(node.instances, node.depth, node.depth_info, node.image_info)
-    return node
+    return node.answer_to(number, lambda number: send(node, number))
 
 
 @pytest.fixture(scope='module')
 def lifter() -> Iterator[LifterProcess]:
     with LifterProcess('lifter_pose', *POSE, '-p', "remove_classes:=['class 1']") as node:
-        connected(node)
+        node.connected()
         node.spin_until(lambda: node.pose.get_subscription_count() > 0, 'the pose')
         yield node
 
@@ -74,15 +57,14 @@ def lifter() -> Iterator[LifterProcess]:
 def check_books(node: LifterProcess) -> None:
     """Wait until nothing is in work, and check that every message is accounted for."""
     def balanced() -> bool:
-        facts = node.facts()
         return all(
-            int(facts[f'{name} received']) == int(facts[f'{name} lifted'])
-            + int(facts[f'{name} dropped']) + int(facts[f'{name} waiting or in work'])
-            and int(facts[f'{name} dropped']) == sum(
-                int(value) for key, value in facts.items()
+            node.count(f'{name} received') == node.count(f'{name} lifted')
+            + node.count(f'{name} dropped') + node.count(f'{name} waiting or in work')
+            and node.count(f'{name} dropped') == sum(
+                int(value) for key, value in node.last_facts().items()
                 if key.startswith(f'{name} dropped: '))
             for name in ('instances', 'depth'))
-    node.spin_until(balanced, 'books that balance', 5.0)
+    node.spin_until(balanced, 'books that balance')
 
 
 def test_tracks_are_in_the_fixed_frame_with_the_images_stamp(lifter: LifterProcess) -> None:
@@ -126,16 +108,39 @@ def test_tracks_are_in_the_fixed_frame_with_the_images_stamp(lifter: LifterProce
     check_books(lifter)
 
 
+def test_boxes_in_space_come_as_vision_msgs(lifter: LifterProcess) -> None:
+    messages = pytest.importorskip('vision_msgs.msg')
+    heard: list[messages.Detection3DArray] = []
+    lifter.listen(messages.Detection3DArray, 'detections_3d', heard)
+    lifter.spin_until(
+        lambda: lifter.client.count_publishers('/lifter_pose/detections_3d') > 0, 'the topic')
+    output = answer_to(lifter, 150)
+    for number in range(151, 160):
+        output = answer_to(lifter, number)
+        if heard:
+            break
+    lifter.spin_until(
+        lambda: bool(heard) and heard[-1].header == output.header, 'the boxes of that image')
+    places = {f'{output.epoch}-{item.track_id}': item for item in output.instances}
+    assert {detection.id for detection in heard[-1].detections} == set(places)
+    for detection in heard[-1].detections:
+        item = places[detection.id]
+        assert detection.results[0].hypothesis.class_id == item.class_name
+        assert detection.results[0].pose.pose.position == item.position
+        assert detection.bbox.center == item.box_pose
+        assert detection.bbox.size == item.box_size
+
+
 def test_depth_without_instances_is_counted(lifter: LifterProcess) -> None:
-    before = int(lifter.facts()['depth received'])
+    before = lifter.count('depth received')
     for number in range(200, 205):
         seen = render(SCENE, 0.0)
         lifter.depth.publish(depth_message(seen.depth, stamp_of(number)))
     lifter.spin_until(
-        lambda: int(lifter.facts()['depth received']) >= before + 5, 'five more depth images')
+        lambda: lifter.count('depth received') >= before + 5, 'five more depth images')
     lifter.answer(lambda number: send(lifter, 210 + number))
     lifter.spin_until(
-        lambda: int(lifter.facts().get('depth dropped: no partner of this stamp', '0')) >= 5,
+        lambda: lifter.count('depth dropped: no partner of this stamp') >= 5,
         'their end')
     check_books(lifter)
 
@@ -147,11 +152,11 @@ def test_late_transforms_are_waited_for_and_missing_ones_cost_their_pair(
     # Transforms are known up to here, and never extrapolated.
     send(lifter, 400, with_pose=False)
     lifter.spin_until(
-        lambda: int(lifter.facts().get('instances dropped: no transform', '0')) >= 1, 'a drop')
+        lambda: lifter.count('instances dropped: no transform') >= 1, 'a drop')
     assert len(lifter.outputs) == answered
     seen = render(SCENE, 40.1)
     send(lifter, 401, with_pose=False)
-    time.sleep(0.03)
+    time.sleep(0.2)
     lifter.pose.publish(pose_message(seen.to_world, stamp_of(401)))
     lifter.spin_until(lambda: len(lifter.outputs) > answered, 'the answer to a late pose')
     assert lifter.outputs[-1].header == header(stamp_of(401), 'odom')
@@ -180,12 +185,12 @@ def test_broken_input_costs_itself_alone(lifter: LifterProcess) -> None:
         answered = len(lifter.outputs)
         lifter.depth.publish(depth)
         lifter.instances.publish(instances_message(seen, stamp, number))
-        before = int(lifter.facts()['instances dropped'])
+        before = lifter.count('instances dropped')
         lifter.spin_until(
-            lambda before=before: int(lifter.facts()['instances dropped']) > before,
+            lambda before=before: lifter.count('instances dropped') > before,
             f'the end of broken depth {offset}')
         assert len(lifter.outputs) == answered
-    reasons = {key for key in lifter.facts() if key.startswith('instances dropped: ')}
+    reasons = {key for key in lifter.last_facts() if key.startswith('instances dropped: ')}
     assert reasons >= {'instances dropped: ' + reason for reason in (
         'depth encoding', 'depth step', 'short depth data', 'calibration size')}
     assert lifter.status is not None and lifter.status.level == lifter.status.ERROR
@@ -218,7 +223,7 @@ def spoil(message: object, random: np.random.Generator) -> None:
 def test_a_storm_of_wrong_input_is_survived(lifter: LifterProcess, long: bool) -> None:
     random, seen = np.random.default_rng(0), render(SCENE, 0.0)
     count = 1000 if long else 120
-    before = int(lifter.facts()['instances received'])
+    before = lifter.count('instances received')
     for number in range(700, 700 + count):
         stamp = stamp_of(number)
         lifter.pose.publish(pose_message(seen.to_world, stamp))
@@ -231,10 +236,10 @@ def test_a_storm_of_wrong_input_is_survived(lifter: LifterProcess, long: bool) -
         lifter.instances.publish(instances)
         lifter.executor.spin_once(timeout_sec=0.01)
     lifter.spin_until(
-        lambda: int(lifter.facts()['instances received']) >= before + count * 0.9, 'most of it')
+        lambda: lifter.count('instances received') >= before + count * 0.9, 'most of it')
     lifter.answer(lambda number: send(lifter, 5000 + number))
     check_books(lifter)
-    reasons = [key for key in lifter.facts() if key.startswith('instances dropped: ')]
+    reasons = [key for key in lifter.last_facts() if key.startswith('instances dropped: ')]
     assert len(reasons) > 4
     assert 'Traceback' not in lifter.log()
 
@@ -243,7 +248,7 @@ def test_without_tf2_it_says_so_and_works_in_the_optical_frame() -> None:
     if has_tf2():
         pytest.skip('tf2_ros is installed')
     with LifterProcess('lifter_bare', '-p', 'fixed_frame:=odom') as node:
-        connected(node)
+        node.connected()
         output = node.answer(lambda number: send(node, number, with_pose=False))
         assert output.header.frame_id == 'camera'
         assert 'tf2_ros is not installed' in node.log()
@@ -251,36 +256,13 @@ def test_without_tf2_it_says_so_and_works_in_the_optical_frame() -> None:
             lambda: node.status is not None and 'tf2_ros is not installed' in node.status.message,
             'a warning')
         assert node.status is not None and node.status.level == node.status.WARN
-        assert node.facts()['output frame'] == "the image's optical frame"
-
-
-def test_real_tf2() -> None:
-    if not has_tf2():
-        pytest.skip('tf2_ros is not installed (it is not on PyPI): real tf2 was not tried')
-    import tf2_ros
-    from geometry_msgs.msg import TransformStamped
-
-    with LifterProcess('lifter_tf2', '-p', 'fixed_frame:=odom') as node:
-        connected(node)
-        broadcaster = tf2_ros.TransformBroadcaster(node.client)
-
-        def send_all(number: int) -> None:
-            seen = render(SCENE, number / 10)
-            pose = pose_message(seen.to_world, stamp_of(number)).pose
-            frame = TransformStamped(header=header(stamp_of(number), 'odom'))
-            frame.child_frame_id = 'camera'
-            shift = frame.transform.translation
-            shift.x, shift.y, shift.z = pose.position.x, pose.position.y, pose.position.z
-            frame.transform.rotation = pose.orientation
-            broadcaster.sendTransform(frame)
-            send(node, number, with_pose=False)
-        assert node.answer(send_all).header.frame_id == 'odom'
+        assert 'relative to the camera' in node.last_facts()['output frame']
 
 
 def test_compressed_depth() -> None:
     arguments = ('-p', 'input:=compressed_depth')
     with LifterProcess('lifter_png', *arguments, transport=CompressedImage) as node:
-        connected(node)
+        node.connected()
 
         def send_compressed(number: int) -> None:
             seen, stamp = render(SCENE, 0.0), stamp_of(number)

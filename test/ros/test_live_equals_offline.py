@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The library, the replay of a bag and the live node say the same of the same images."""
 
 from __future__ import annotations
@@ -203,7 +205,7 @@ def test_an_annotated_bag_says_by_default_what_the_node_says_by_default() -> Non
     options = build_parser().parse_args(['bag', 'annotate', 'bag', 'out'])
     for family in FAMILIES:
         said = family.tracker(tracker_settings(options), {})
-        assert said == family.tracker(Parameters().tracker(), {}), family.name
+        assert said == family.tracker(Parameters().tracker(()), {}), family.name
     assert options.max_gap == Parameters().max_gap
 
 
@@ -231,6 +233,35 @@ def test_annotated_bag(segmenter: VideoSegmenter, tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.content.data, frame.ravel())
         assert (pixels != frame).any()
     assert main(arguments) == 1  # it is there already, and stays as it is
+
+
+def test_a_bag_is_annotated_where_the_operator_looks(
+    segmenter: VideoSegmenter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = crossing_shapes('shapes', COUNT, 1)
+    bag, out = write_bag(tmp_path / 'bag', clip), tmp_path / 'annotated'
+    arguments = ['bag', 'annotate', str(bag), str(out), '--model', str(MODEL), '--device', 'cpu',
+                 '--birth-threshold', '0']
+
+    def said(*more: str) -> list[Any]:
+        assert main([*arguments, *more, '--overwrite']) == 0
+        return [item for message in read_bag(out, '/segmenter/instances')
+                for item in message.content.instances]
+
+    found = {item.class_name for item in said()}
+    others = set(segmenter.class_names) - found
+    assert not said('--classes', *others)
+    for crop in ([], ['--crop']):
+        left = said('--classes', *found, '--region', '0 0 0.5 1', *crop)
+        masks = [decode(item.mask) for item in left]
+        assert masks
+        assert max(mask.x_offset + mask.width for mask in masks) <= clip.frames[0].shape[1] / 2
+    for wrong, reason in (
+        (['--classes', 'unicorn'], segmenter.class_names[0]), (['--crop'], '--region'),
+        (['--ignore-mask', 'missing.png'], 'missing.png'), (['--region', '1 2'], 'two corners'),
+    ):
+        assert main([*arguments, *wrong, '--overwrite']) == 1
+        assert reason in caplog.text
 
 
 @pytest.mark.parametrize(('name', 'kept'), [('/segmenter', False), ('other/one', True)])

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of the node runs, and its figures add up."""
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ def test_the_cost_of_the_node_is_measured(tmp_path: Path) -> None:
         sys.executable, '-m', 'benchmark.node', '--sizes', '64x48', '--transports', 'compressed',
         '--cameras', '2', '--rate', '20', '--seconds', '2', '--output', str(tmp_path),
     ], check=True, cwd=ROOT, timeout=300, stdout=subprocess.DEVNULL)
-    (row,) = json.loads((tmp_path / 'node.json').read_text())['rows']
+    report = json.loads((tmp_path / 'node.json').read_text())
+    (row,), (wish,) = report['rows'], report['wishes']
+    assert wish['region'] > wish['everywhere'] > 0
+    assert min(wish['class_image'], wish['confidence_image'], wish['segment']) > 0
     assert (row['width'], row['height'], row['cameras']) == (64, 48, 2)
     assert row['answered'] > 0
     assert row['node'] > row['reading'] + row['decoding'] > 0

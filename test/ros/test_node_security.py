@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The running nodes do no more to the machine and to the robot than docs/security.md says."""
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from pathlib import Path
 import pytest
 import rclpy
 import torch
+from lifter_process import LifterProcess
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from segmenter_process import UNTRAINED, SegmenterProcess, image
 
 from stmask_ros.families.stmask.config import STMaskConfig
@@ -120,8 +123,14 @@ def enclaves() -> dict[str, ElementTree.Element]:
             for enclave in tree.iterfind('enclaves/enclave')}
 
 
+def of_actions(profile: ElementTree.Element, how: str, *parts: str) -> set[str]:
+    """Return the full names of topics or services that the actions of a profile consist of."""
+    return {f'{name}/_action/{part}' for name in allowed(profile, 'actions', how)
+            for part in parts}
+
+
 def allowed(profile: ElementTree.Element, kind: str, how: str) -> set[str]:
-    """Return the full names of the topics or services that a profile allows, such as publish."""
+    """Return the full names of what a profile allows, such as topics that it may publish."""
     namespace, node = profile.get('ns').rstrip('/'), profile.get('node')
     names = set()
     for group in profile.iterfind(kind):
@@ -139,7 +148,11 @@ def check_names(
     readers = {what: getattr(node, f'get_{what}_names_and_types_by_node') for what in expected}
 
     def names() -> dict[str, set[str]]:
-        return {what: {found for found, _ in read(name, '/')} for what, read in readers.items()}
+        try:
+            return {what: {found for found, _ in read(name, '/')}
+                    for what, read in readers.items()}
+        except NodeNameNonExistentError:  # not discovered yet
+            return {}
 
     spin(executor, lambda: names() == expected)
     assert names() == expected
@@ -154,17 +167,23 @@ def spin(executor: SingleThreadedExecutor, until: Callable[[], bool]) -> None:
 
 def test_the_policy_is_what_the_segmenter_uses() -> None:
     """Not a topic or service more or less."""
-    missing = set() if find_spec('vision_msgs') else {'/segmenter/detections'}
+    missing = {'/segmenter/class_map', '/segmenter/detections'}
+    if find_spec('vision_msgs'):
+        missing.clear()
+    if not find_spec('foxglove_msgs'):
+        missing.add('/segmenter/annotations')
     profile = enclaves()['/segmenter']
     segmenter = SegmenterProcess('segmenter', '-p', f'model:={UNTRAINED}')
     try:
         segmenter.activate()
         check_names(segmenter.executor, segmenter.client, 'segmenter', {
-            'publisher': allowed(profile, 'topics', 'publish') - missing,
+            'publisher': allowed(profile, 'topics', 'publish') - missing
+            | of_actions(profile, 'execute', 'feedback', 'status'),
             # The launch file's image topic; the tests have another one.
             'subscriber': {'/segmenter/camera' if name == '/image_raw' else name
                            for name in allowed(profile, 'topics', 'subscribe')},
-            'service': allowed(profile, 'services', 'reply'),
+            'service': allowed(profile, 'services', 'reply')
+            | of_actions(profile, 'execute', 'send_goal', 'cancel_goal', 'get_result'),
             'client': allowed(profile, 'services', 'request'),
         })
     finally:
@@ -195,10 +214,31 @@ def test_the_policy_is_what_the_camera_uses() -> None:
         rclpy.shutdown(context=context)
 
 
+def test_the_policy_is_what_the_lifter_uses() -> None:
+    profile, inputs = enclaves()['/lifter'], '/lifter_in'
+    launched = {
+        '/segmenter/instances': f'{inputs}/instances', '/camera_info': f'{inputs}/camera_info',
+        '/depth/image_raw': f'{inputs}/depth', '/depth/camera_info': f'{inputs}/depth_camera_info'}
+    absent = set() if find_spec('tf2_ros') else {'/tf', '/tf_static', '/tf2_frames'}
+    missing = {name for package, name in (
+        ('vision_msgs', '/lifter/detections_3d'), ('visualization_msgs', '/lifter/markers'),
+    ) if not find_spec(package)}
+    with LifterProcess('lifter') as lifter:
+        lifter.wait_for_connection(lifter.instances)
+        check_names(lifter.executor, lifter.client, 'lifter', {
+            'publisher': allowed(profile, 'topics', 'publish') - missing,
+            'subscriber': {launched.get(name, name) for name in
+                           allowed(profile, 'topics', 'subscribe') - absent},
+            'service': allowed(profile, 'services', 'reply') - absent,
+            'client': allowed(profile, 'services', 'request'),
+        })
+
+
 @pytest.mark.parametrize('user', ['/consumer', '/operator'])
-def test_users_may_have_what_the_segmenter_offers(user: str) -> None:
+def test_users_may_have_what_is_offered(user: str) -> None:
     segmenter, profile = enclaves()['/segmenter'], enclaves()[user]
-    offered = allowed(segmenter, 'topics', 'publish')
+    offered = allowed(segmenter, 'topics', 'publish') | allowed(
+        enclaves()['/lifter'], 'topics', 'publish')
     assert allowed(profile, 'topics', 'subscribe') <= offered
     assert allowed(profile, 'topics', 'publish') == {'/parameter_events', '/rosout'}
     requested = allowed(profile, 'services', 'request')

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of the running segmenter: changes that count, refusals that change nothing."""
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, SetParametersResult
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, get_parameter_value
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from segmenter_process import UNTRAINED, SegmenterProcess, image
 from sensor_msgs.msg import Image
@@ -162,19 +164,42 @@ def test_a_list_of_texts_always_has_a_value(given: list[str], expected: tuple[st
         rclpy.shutdown(context=context)
 
 
+def test_no_texts_are_set_in_either_way(segmenter: SegmenterProcess) -> None:
+    """`ros2 param set` makes a list of bool of `[]`; what is dumped can be read from a file."""
+    for empty in ('[]', "['']"):
+        assert set_together(segmenter, [Parameter('classes', value=['person'])]).successful
+        written = ParameterMessage(name='classes', value=get_parameter_value(empty))
+        result = set_together(segmenter, [Parameter.from_parameter_msg(written)])
+        assert result.successful, result.reason
+        assert segmenter.parameter('classes').string_array_value == ['']
+    wrong = Parameter.from_parameter_msg(
+        ParameterMessage(name='classes', value=get_parameter_value('[1, 2]')))
+    assert 'parameter type' in set_together(segmenter, [wrong]).reason
+    read_only = Parameter.from_parameter_msg(
+        ParameterMessage(name='cameras', value=get_parameter_value('[]')))
+    assert not set_together(segmenter, [read_only]).successful
+
+
 def test_a_parameter_that_does_not_exist_is_told_with_the_nearest_name(tmp_path: Path) -> None:
     file = tmp_path / 'parameters.yaml'
     file.write_text('/**:\n  ros__parameters:\n    score_treshold: 0.9\n    jpeg_quality: 5\n')
     with SegmenterProcess(
         'segmenter_misspelt', '-p', f'model:={UNTRAINED}', '-p', 'birth_treshold:=0.1',
         '-p', 'zzz:=1', '-p', 'use_sim_time:=false', '--params-file', str(file),
+        '-p', 'qos_overrides./segmenter_misspelt/camera.subscription.reliabilty:=reliable',
+        '-p', 'qos_overrides./segmenter_misspelt/camera.subscription.depth:=2',
+        '-p', 'qos_overrides./segmenter_misspelt/camera.publisher.depth:=2',
     ) as process:
         process.activate()
         log = process.log()
     assert "no parameter 'birth_treshold', its value is not used: did you mean birth_thresh" in log
     assert "no parameter 'score_treshold'" in log
     assert "no parameter 'zzz'" in log
-    assert log.count('no parameter') == 3  # that of the camera's is in a file for both
+    topic = 'qos_overrides./segmenter_misspelt/camera.subscription'
+    assert f"no parameter '{topic}.reliabilty', its value is not used: did you mean " \
+        f'{topic}.reliability?' in log
+    # What concerns the camera is in a file for both.
+    assert log.count('no parameter') == 4
 
 
 @pytest.mark.parametrize('module', [
@@ -196,7 +221,8 @@ def test_quality_of_service_is_overridden_for_each_topic(segmenter: SegmenterPro
     overlay, = segmenter.client.get_publishers_info_by_topic(f'/{NAME}/overlay')
     assert overlay.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
     topics = [(f'/{NAME}/{topic}', 'publisher') for topic in (
-        'instances', 'label_info', 'label_image', 'overlay')]
+        'instances', 'label_info', 'label_image', 'overlay',
+        'overlay/compressed')]
     names = [f'qos_overrides.{topic}.{end}.{policy}'
              for topic, end in [*topics, ('/diagnostics', 'publisher'), (TOPIC, 'subscription')]
              for policy in ('reliability', 'durability', 'history', 'depth')]

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A subscription with a thread of its own: no executor spins in these tests."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import rclpy
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -63,6 +66,30 @@ def test_messages_come_in_order_and_without_an_executor(node: Node, publisher: P
         publisher.publish(Int32(data=number))
     name = f'receiver {receiver.topic_name}'
     assert [arrived.get(timeout=LONG) for _ in range(5)] == [(n, name) for n in range(5)]
+    receiver.close()
+
+
+def test_a_gap_is_told_before_the_message_behind_it(node: Node, publisher: Publisher) -> None:
+    """A queue of one keeps the newest of what came while the callback was busy."""
+    events: queue.Queue[str | int] = queue.Queue()
+    go_on = threading.Event()
+
+    def busy(message: Int32) -> None:
+        events.put(message.data)
+        go_on.wait(LONG)
+
+    receiver = Receiver(
+        node, Int32, TOPIC, busy, QoSProfile(depth=1), lambda: events.put('gap'))
+    matched(publisher, 1)
+    publisher.publish(Int32(data=0))
+    assert events.get(timeout=LONG) == 0
+    for number in range(1, 6):
+        publisher.publish(Int32(data=number))
+    publisher.wait_for_all_acked(Duration(seconds=LONG))
+    go_on.set()
+    assert [events.get(timeout=LONG) for _ in range(2)] == ['gap', 5]
+    publisher.publish(Int32(data=6))
+    assert events.get(timeout=LONG) == 6
     receiver.close()
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The running segmenter: every image is answered under its own header, or counted as dropped."""
 
 from __future__ import annotations
@@ -8,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import State, Transition
-from rclpy.context import Context
-from rclpy.node import Node
+from publisher_process import publisher_on
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from segmenter_process import (
     HEIGHT,
@@ -26,8 +26,10 @@ from segmenter_process import (
 )
 from sensor_msgs.msg import CompressedImage, Image
 
+from stmask_ros.images import compressed_to_bgr
 from stmask_ros.masks import decode
 from stmask_ros.msg import LabelInfo, TrackedInstance
+from stmask_ros.ros.image_messages import compressed_from_bgr
 
 NAME = 'segmenter_images'
 TOPIC = f'/{NAME}/camera'
@@ -211,10 +213,11 @@ def test_while_disabled_images_are_dropped(segmenter: SegmenterProcess) -> None:
 
 def test_pictures_are_made_for_listeners_alone(segmenter: SegmenterProcess) -> None:
     """Overlay and label image appear with a subscriber, in step with the instances."""
-    received: dict[str, list[Image]] = {'overlay': [], 'label_image': []}
+    received: dict[str, list[Any]] = {'overlay': [], 'label_image': [], 'overlay/compressed': []}
     subscriptions = [
         segmenter.client.create_subscription(
-            Image, f'/{NAME}/{topic}', images.append, RELIABLE)
+            CompressedImage if topic.endswith('compressed') else Image, f'/{NAME}/{topic}',
+            images.append, RELIABLE)
         for topic, images in received.items()
     ]
     segmenter.spin_until(
@@ -236,6 +239,10 @@ def test_pictures_are_made_for_listeners_alone(segmenter: SegmenterProcess) -> N
     overlay, labels = received['overlay'][-1], received['label_image'][-1]
     assert (overlay.encoding, labels.encoding) == ('bgr8', 'mono16')
     assert (overlay.height, overlay.width, overlay.step) == (HEIGHT, WIDTH, 3 * WIDTH)
+    jpeg = compressed_to_bgr(received['overlay/compressed'][-1])
+    drawn = np.frombuffer(overlay.data, np.uint8).reshape(HEIGHT, WIDTH, 3)
+    same = compressed_to_bgr(compressed_from_bgr(drawn, answer.header))
+    np.testing.assert_array_equal(jpeg, same)
     _check_labels(labels, {item.track_id: item for item in answer.instances})
     for subscription in subscriptions:
         segmenter.client.destroy_subscription(subscription)
@@ -357,16 +364,12 @@ def test_an_incompatible_publisher_is_named_with_the_cure(segmenter: SegmenterPr
 
 def test_a_publisher_of_another_type_is_named_with_the_cure(segmenter: SegmenterProcess) -> None:
     """Compressed images on the topic of raw ones: nothing would come, and nobody would know."""
-    other = Context()  # a topic has one type within a participant
-    rclpy.init(context=other)
-    node = Node('other', context=other)
-    node.create_publisher(CompressedImage, TOPIC, RELIABLE)
-    segmenter.wait_for_log('it publishes sensor_msgs/msg/CompressedImage')
-    assert 'this node takes sensor_msgs/msg/Image' in segmenter.log()
-    segmenter.spin_until(lambda: segmenter.facts()['incompatible publishers'] == '1', 'it counted')
-    assert segmenter.answer(image(1000)).header == image(1000).header
-    node.destroy_node()
-    other.shutdown()
+    with publisher_on(TOPIC):
+        segmenter.wait_for_log('it publishes sensor_msgs/msg/CompressedImage')
+        assert 'this node takes sensor_msgs/msg/Image' in segmenter.log()
+        segmenter.spin_until(
+            lambda: segmenter.facts()['incompatible publishers'] == '1', 'it counted')
+        assert segmenter.answer(image(1000)).header == image(1000).header
     segmenter.spin_until(lambda: segmenter.facts()['incompatible publishers'] == '0', 'its end')
 
 

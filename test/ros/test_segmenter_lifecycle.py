@@ -1,8 +1,13 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The segmenter's life: transitions, refusals that can be retried, and a clean end."""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +24,8 @@ from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 
 Start = Callable[..., SegmenterProcess]
+
+EXPORTED = re.compile(r'exported (\S+) in \d+ s')
 
 
 @pytest.fixture
@@ -71,6 +78,10 @@ def test_a_node_that_waits_says_for_what(start: Start) -> None:
     pytest.param('device:=cuda', 'CUDA', marks=pytest.mark.skipif(
         torch.cuda.is_available(), reason='here CUDA is available')),
     ('model:=no_such_model', 'no_such_model'),
+    pytest.param(
+        'engine:=tensorrt', "engine 'tensorrt' was asked for and is not installed",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec('tensorrt') is not None, reason='tensorrt is installed')),
 ])
 def test_what_is_missing_fails_configure(
     start: Start, parameter: str, explanation: str
@@ -86,6 +97,26 @@ def test_what_is_missing_fails_configure(
     assert 'Traceback' not in log
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec('onnxruntime') is None, reason='onnxruntime is not installed')
+def test_configure_exports_what_the_engine_lacks(tmp_path: Path) -> None:
+    """It says what takes long and how long it took, answers, and the next start finds it."""
+    environment = os.environ | {'XDG_CACHE_HOME': str(tmp_path)}
+    arguments = ('-p', 'autostart:=true', '-p', f'model:={UNTRAINED}', '-p', 'engine:=onnxruntime')
+    with SegmenterProcess('segmenter_exports', *arguments, env=environment) as segmenter:
+        segmenter.spin_until(lambda: 'by onnxruntime' in segmenter.log(), 'the export', 900)
+        segmenter.warm_up(image)
+        assert len(segmenter.answer(image(1000)).instances) > 0
+        assert segmenter.facts()['engine'].startswith('onnxruntime ')
+        log = segmenter.log()
+        assert 'once, within a minute or two' in log
+        exported = EXPORTED.findall(log)
+    assert {Path(file) for file in exported} == set(tmp_path.rglob('*.onnx'))
+    with SegmenterProcess('segmenter_finds', *arguments, env=environment) as segmenter:
+        segmenter.warm_up(image)
+        assert not EXPORTED.search(segmenter.log())
+
+
 def test_wrong_parameters_are_listed_at_the_start(start: Start) -> None:
     """All of them at once, in words, and the exit code tells of the failure."""
     segmenter = start(
@@ -96,11 +127,12 @@ def test_wrong_parameters_are_listed_at_the_start(start: Start) -> None:
     assert 'score_threshold' in log
     assert 'capacity' in log
     assert "'theora' is none of raw, compressed" in log
+    assert 'ros2 run image_transport republish --ros-args -p in_transport:=theora' in log
     assert 'Traceback' not in log
 
 
 def test_the_end_does_not_wait_for_a_step(start: Start) -> None:
-    """SIGTERM in the middle of a step: exit code 0, no traceback, within two seconds."""
+    """SIGTERM in the middle of a step: exit code 0, no traceback, before a worker has to end."""
     segmenter = start(
         'segmenter_end', '-p', 'autostart:=true', '-p', 'model:=stmask_plus_resnet50_ada',
         '-p', 'torch_threads:=1')
@@ -115,7 +147,7 @@ def test_the_end_does_not_wait_for_a_step(start: Start) -> None:
     begin = time.monotonic()
     segmenter.process.send_signal(signal.SIGTERM)
     assert segmenter.process.wait(30) == 0, segmenter.log()
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < 5.0
     assert segmenter.outputs == []
     assert 'Traceback' not in segmenter.log()
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The table of states in docs/faults.md, walked: /diagnostics tells what is, and nothing old."""
 
 from __future__ import annotations

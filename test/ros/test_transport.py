@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Camera images reach another process whole: best effort, 30 Hz, over real Fast DDS.
 

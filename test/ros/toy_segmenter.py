@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The segmenter with one more family: `python toy_segmenter.py --ros-args ...`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A small model with fresh weights of each family: test/models/NAME.yaml."""
 
 from __future__ import annotations

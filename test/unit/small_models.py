@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Networks of every kind, small enough to step in milliseconds."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Frames computed together in padded tables, as on a device: the same results as each alone."""
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ TRACKERS: list[dict[str, Any]] = [
     {'matching': 'paper', 'max_missed': 1, 'score_threshold': 0.3},
     {'birth_threshold': 0.47},
     {'nms': 'greedy'},
+    {'nms': 'best_class', 'class_memory': 0.9},
 ]
 
 

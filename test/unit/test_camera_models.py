@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Camera models: pixels to rays and back, regions of interest, binning, and wrong calibrations."""
 

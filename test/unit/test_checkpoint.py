@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints: what each is taken for, what becomes of it, and what a bad one leads to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Classes of a model and of a data set that do not meet are said, with what to do."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """COCO's format as tools export it: what is read, and what names the entry that is wrong."""
 
 from __future__ import annotations

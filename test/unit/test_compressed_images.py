@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Compressed images: what is decoded, what is refused before it is decoded."""
 
 import io
@@ -16,6 +18,8 @@ from stmask_ros.images import (
     compressed_picture,
     compressed_size,
     compressed_to_bgr,
+    file_to_bgr,
+    has_colour,
     to_bgr,
 )
 from stmask_ros.ros.image_messages import compressed_from_bgr
@@ -55,6 +59,12 @@ def test_colour(suffix, tolerance):
     assert compressed_size(data) == (60, 40)
 
 
+def test_a_file_may_be_a_bmp_and_a_message_may_not():
+    np.testing.assert_array_equal(file_to_bgr(encode('.bmp'), upright=False), RAMP)
+    with pytest.raises(ImageError, match=r'not a readable JPEG, PNG, TIFF or WebP$'):
+        compressed_to_bgr(compressed(encode('.bmp')))
+
+
 def test_grey_and_sixteen_bits_and_alpha():
     grey = RAMP[..., 1].copy()
     np.testing.assert_array_equal(
@@ -72,6 +82,7 @@ def test_own_messages_round_trip():
 
 
 MOSAIC = np.random.default_rng(1).integers(0, 256, (8, 10), np.uint8)
+DEEP_MOSAIC = np.random.default_rng(1).integers(0, 65536, (8, 10), np.uint16)
 
 
 def demosaiced(pattern, mosaic):
@@ -86,10 +97,17 @@ def demosaiced(pattern, mosaic):
     'bayer_{0}8; png compressed ', 'bayer_{0}16; png compressed bayer_{0}16',
     'bayer_{0}8; png compressed', 'bayer_{0}16;png compressed bayer_{0}8',
 ])
-@pytest.mark.parametrize('mosaic', [MOSAIC, MOSAIC.astype(np.uint16) * 257])
+@pytest.mark.parametrize('mosaic', [MOSAIC, DEEP_MOSAIC])
 def test_a_compressed_mosaic_is_demosaiced_by_the_depth_of_its_file(pattern, format_text, mosaic):
     sent = compressed(encode('.png', mosaic), format_text.format(pattern))
     np.testing.assert_array_equal(compressed_to_bgr(sent), demosaiced(pattern, mosaic))
+
+
+@pytest.mark.parametrize(('pixels', 'format_text', 'colour'), [
+    (RAMP, 'png', True), (MOSAIC, 'png', False), (MOSAIC, 'bayer_rggb8; png compressed ', True),
+])
+def test_files_and_mosaics_in_colour(pixels, format_text, colour):
+    assert has_colour(compressed(encode('.png', pixels), format_text), compressed=True) is colour
 
 
 @pytest.mark.parametrize('depth', [8, 16])
@@ -202,7 +220,7 @@ def test_a_jpeg_is_decoded_as_finely_as_is_needed(enough, shape, grey):
     smooth = cv2.resize(RAMP, (320, 181), interpolation=cv2.INTER_CUBIC)
     smooth = smooth[..., 1] if grey else smooth
     picture = compressed_picture(
-        compressed(encode('.jpg', smooth)), None if enough is None else lambda _: enough
+        compressed(encode('.jpg', smooth)), None if enough is None else {(181, 320): enough}.get
     )
     assert picture.size == (181, 320)
     assert picture.pixels.shape == (*shape, 3)
@@ -236,13 +254,15 @@ def test_an_orientation_is_ignored_in_a_small_version_too():
 
 
 @pytest.mark.parametrize(('message', 'reason', 'text'), [
-    (compressed(b''), 'short data', 'empty'),
-    (compressed(b'no picture at all'), 'compressed format', 'not a readable'),
+    (compressed(b''), 'short data', '^the compressed image is empty$'),
+    (compressed(b'no picture at all'), 'compressed format',
+     '^the data starts with 6e 6f 20 70: not a readable JPEG, PNG, TIFF or WebP$'),
     (compressed(encode('.bmp')), 'compressed format', 'not a readable'),
     (compressed(encode('.jpg')[:-300]), 'broken data', 'cut off'),
     (compressed(encode('.png')[:-40]), 'broken data', 'cannot be decoded'),
     (compressed(encode('.webp')[:-40]), 'broken data', 'image'),
-    (compressed(encode('.png'), '16UC1; compressedDepth png'), 'compressed format', 'depth'),
+    (compressed(encode('.png'), '16UC1; compressedDepth png'), 'compressed format',
+     "^format 'compressedDepth' is a depth image: use a colour topic$"),
     (compressed(encode('.png'), '16UC1; png compressed '), 'encoding', 'depth'),
     (compressed(encode('.png'), '16UC1'), 'encoding', 'depth'),
     (compressed(encode('.tiff'), '32FC1; tiff compressed '), 'encoding', 'depth'),

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every row of the paper's tables 1 to 5 is a configuration, and each of them runs."""
 
 from __future__ import annotations

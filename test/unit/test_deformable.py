@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The CPU's deformable convolution, in parts and of several maps at once, is torchvision's."""
 
 from __future__ import annotations

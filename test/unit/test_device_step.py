@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 What a device asks of a step, shown without one: the real networks on tensors without values.
 
@@ -29,6 +31,7 @@ from stmask_ros.families.stmask.preprocess import Extent
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
 from stmask_ros.families.stmask.tracks import StreamMemory, TrackerConfig, TrackTable
 from stmask_ros.layers import boxes, deformable
+from stmask_ros.layers.vision_operators import load_package
 
 CUDA = torch.device('cuda')
 CONSTANTS = (
@@ -39,6 +42,7 @@ CONSTANTS = (
 @contextmanager
 def without_values(name: str, dtype: torch.dtype) -> Iterator[STMask]:
     """Let tensors have no values, on any device; give the network as a device runs it."""
+    load_package()  # with it, operators know the shapes of what has no values
     with torch.device('meta'):
         network = STMask(STMaskConfig.named(name)).eval()
     network = prepared_for_inference(network, torch.device('meta'), dtype)
@@ -104,6 +108,7 @@ def computed_batch(network: STMask, streams: int, tracks: int, **tracker: Any) -
         ('STMask_plus_base_ali', torch.bfloat16, {'retirement': 'never'}),
         ('STMask_resnet50', torch.float32, {'matching': 'paper'}),
         ('stmask_lite', torch.float16, {'nms': 'per_class', 'max_detections': 50}),
+        ('stmask_lite_distances', torch.float16, {'nms': 'best_class', 'class_memory': 0.9}),
     ],
 )
 def test_nothing_is_read_by_the_host_in_a_step(

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A kept detection head: its boxes, the branches on them, and what they learn."""
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def test_boxes_by_hand(network: STMask) -> None:
     for level in head.levels:
         nn.init.zeros_(level[-1].weight)
         nn.init.zeros_(level[-1].bias)
-        sides = level[-1].bias.data[head.num_classes:].view(4, BINS)
+        sides = level[-1].bias.data[head.num_outputs:].view(4, BINS)
         for side, distance in zip(sides, (1, 2, 3, 4), strict=True):
             side[distance] = 100
     output = head([torch.zeros(1, 16, 96 // s, 128 // s) for s in (8, 16, 32)])
@@ -111,7 +113,7 @@ def test_all_but_the_detector_learns() -> None:
     # Boxes of half the image around the cells of the last level.
     last = network.head.levels[2][-1]
     nn.init.zeros_(last.weight)
-    sides = last.bias.data[network.head.num_classes:].view(4, BINS)
+    sides = last.bias.data[network.head.num_outputs:].view(4, BINS)
     sides[0::2, 1], sides[1::2, 1] = 50, 50
     sides[:, 1] = 50
     step = TrainingStep(network, LossConfig(dice=1)).train()

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The network of a frame by other engines than PyTorch: the same instances, and clear refusals."""
 
@@ -12,23 +13,43 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mask_models import mask_model
 from small_models import noise, small_model
+from small_msts import small_network
 from torch import nn
 
 from stmask_ros.cli import main
 from stmask_ros.engines.cache import EngineCache
 from stmask_ros.engines.toolkit import Engine
 from stmask_ros.families.errors import ModelError
+from stmask_ros.families.sipmask.towers import FeatureAlignment
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.tracks import TrackerConfig
 from stmask_ros.layers.deformable import ModulatedDeformableConv2d
-from stmask_ros.models.checkpoint import Model, load_model
+from stmask_ros.layers.processor import multiplies_bfloat16
+from stmask_ros.models.checkpoint import Model, ModelDescription, load_model
+from stmask_ros.models.conversion import convert
+from stmask_ros.sources.built_in_clip import BuiltInClip
 from stmask_ros.tracking import placement
 from stmask_ros.tracking.results import FrameResult
 from stmask_ros.tracking.segmenter import Precision, VideoSegmenter, load_segmenter
 
 CPU = torch.device('cpu')
-FRAMES = 8
+FRAMES = 5
+
+
+def msts_model(name: str, modules: bool) -> Model:
+    description = ModelDescription(name, 'msts_lite', ('one', 'two', 'three'), family='msts')
+    return Model(description, small_network(modules=modules), name)
+
+
+OTHERS = [
+    mask_model('sipmask', 'sipmask_tiny', {}),
+    mask_model('sgnet', 'sgnet_tiny', {}),
+    mask_model('sgnet', 'sgnet_tiny', {'motion_reads': 'centerness', 'spatial_attention': True}),
+    msts_model('msts', modules=False),
+    msts_model('msts_with_modules', modules=True),
+]
 
 
 def installed(engine: Engine) -> pytest.MarkDecorator:
@@ -112,14 +133,66 @@ def load_fresh(config: STMaskConfig) -> Model:
     return replace(model, network=network.eval().requires_grad_(False))
 
 
+def clips(shared: Path | None) -> list[list[np.ndarray]]:
+    """Return frames of the built-in clip, and of real video where there is some."""
+    built_in = BuiltInClip()
+    found = [[built_in.frame(2 + index / 10) for index in range(FRAMES)]]
+    if shared is not None:
+        paths = sorted((shared / 'data' / 'davis' / 'JPEGImages' / 'car-shadow').glob('*.jpg'))
+        found.append([cv2.imread(str(path)) for path in paths[:FRAMES]])
+    return found
+
+
 @pytest.mark.parametrize('engine', ENGINES)
-def test_the_shipped_model_says_the_same_of_real_video(engine: Engine, shared: Path) -> None:
-    folder = shared / 'data' / 'davis' / 'JPEGImages' / 'car-shadow'
-    frames = [cv2.imread(str(path)) for path in sorted(folder.glob('*.jpg'))[:FRAMES]]
+def test_the_shipped_model_says_the_same_of_photographs_and_of_video(
+    engine: Engine, shared_if_there: Path | None
+) -> None:
     model = copied_away(load_model('stmask_lite'))
-    expected = results(VideoSegmenter(model, CPU, TrackerConfig()), frames)
-    found = results(VideoSegmenter(model, CPU, TrackerConfig(), engine=engine), frames)
-    check_equal(found, expected)
+    plain = VideoSegmenter(model, CPU, TrackerConfig())
+    segmenter = VideoSegmenter(model, CPU, TrackerConfig(), engine=engine)
+    for frames in clips(shared_if_there):
+        check_equal(results(segmenter, frames), results(plain, frames))
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize('model', OTHERS, ids=lambda model: model.description.name)
+def test_every_other_family_says_the_same_of_photographs_and_of_video(
+    engine: Engine, model: Model, shared_if_there: Path | None
+) -> None:
+    """With fresh weights, whose scores differ by more than a hundred times what engines do."""
+    tracker = model.tracker(None)
+    plain = VideoSegmenter(model, CPU, tracker)
+    segmenter = VideoSegmenter(model, CPU, tracker, engine=engine)
+    for frames in clips(shared_if_there):
+        check_equal(results(segmenter, frames), results(plain, frames))
+
+
+@installed('openvino')
+@pytest.mark.parametrize('model', [OTHERS[0], OTHERS[3]], ids=lambda m: m.description.name)
+def test_images_of_another_shape_get_a_program_of_their_own(model: Model) -> None:
+    told: list[str] = []
+    tracker = model.tracker(None)
+    plain = VideoSegmenter(model, CPU, tracker)
+    segmenter = VideoSegmenter(model, CPU, tracker, engine='openvino', tell=told.append)
+    assert len(told) == 2
+    (landscape, *_) = clips(None)
+    portrait = [np.ascontiguousarray(np.rot90(frame)) for frame in landscape[:2]]
+    check_equal(results(segmenter, portrait), results(plain, portrait))
+    check_equal(results(segmenter, landscape[:1]), results(plain, landscape[:1]))
+    assert len(told) == 4 and told[0] != told[2]
+
+
+@installed('openvino')
+def test_export_writes_the_program_of_a_shape_ahead_of_time(tmp_path: Path) -> None:
+    torch.save(OTHERS[0].network.state_dict(), tmp_path / 'trained.pth')
+    out = tmp_path / 'portable.safetensors'
+    convert(tmp_path / 'trained.pth', out, classes='one,two,three')
+    export = ['export', str(out), '--engine', 'openvino', '--device', 'cpu']
+    assert main([*export, '--image-size', '90x120']) == 0
+    sizes = {path.name.split('.')[-2] for path in tmp_path.glob('*.xml')}
+    assert sizes == {'frame-128x96', 'frame-96x128'}
+    with pytest.raises(SystemExit):
+        main([*export, '--image-size', '90'])
 
 
 def copied_away(model: Model) -> Model:
@@ -129,14 +202,21 @@ def copied_away(model: Model) -> Model:
 
 @installed('onnxruntime')
 @pytest.mark.parametrize('deformable', [False, True])
-def test_onnx_has_the_deformable_layers_in_both_forms(deformable: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize('groups', [1, 4])
+def test_onnx_has_the_deformable_layers_in_both_forms(
+    deformable: bool, groups: int, tmp_path: Path
+) -> None:
     import onnx
     import onnxruntime
 
     from stmask_ros.engines.onnx import write_onnx
 
-    layer = ModulatedDeformableConv2d(4, 6, 2).eval()
-    nn.init.normal_(layer.conv_offset_mask.weight)
+    layer: nn.Module
+    if groups == 1:
+        layer = ModulatedDeformableConv2d(4, 6, 2).eval()
+        nn.init.normal_(layer.conv_offset_mask.weight)
+    else:
+        layer = Aligned().eval()
     module = Tupled(layer)
     x = torch.randn(1, 4, 13, 20, generator=torch.Generator().manual_seed(0))
     path = tmp_path / 'layer.onnx'
@@ -146,6 +226,17 @@ def test_onnx_has_the_deformable_layers_in_both_forms(deformable: bool, tmp_path
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     np.testing.assert_allclose(found, layer(x).detach().numpy(), atol=4e-5)
+
+
+class Aligned(nn.Module):
+    # SipMask's, with offsets of its own for each of four groups of channels.
+    def __init__(self) -> None:
+        super().__init__()
+        self.align = FeatureAlignment(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        aligned: torch.Tensor = self.align(x, self.align.conv_offset(x))
+        return aligned
 
 
 class Tupled(nn.Module):
@@ -242,11 +333,30 @@ def test_bfloat16_is_refused_where_it_would_be_slower(monkeypatch: pytest.Monkey
 
 
 def test_bfloat16_detects_and_tracks_on_a_cpu() -> None:
-    """With the numbers of a finer first stage: see prepared_for_inference()."""
     model = small_model()
     tracker = TrackerConfig(score_threshold=0.0)
     half = VideoSegmenter(model, CPU, tracker, precision='bfloat16')
-    assert half.network.backbone.stem[0].weight.dtype == torch.float32
-    assert half.network.dtype == torch.bfloat16
+    assert {p.dtype for p in half.network.parameters()} == {torch.bfloat16}
     first, second = results(half, [noise(1), noise(1)])
     assert len(first) and set(first.track_ids) & set(second.track_ids)
+
+
+@pytest.mark.parametrize(('known', 'multiplies'), [
+    ({'avx2': True}, False), ({'avx512_bf16': True}, True), ({'amx_bf16': True}, True),
+    ({'bf16': True}, True), ({'bf16': False}, False),
+])
+def test_the_processor_is_asked_for_its_bfloat16(
+    known: dict[str, bool], multiplies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: known, raising=False)
+    assert multiplies_bfloat16() is multiplies
+
+
+@pytest.mark.parametrize('asked', ['_is_avx512_bf16_supported', '_is_amx_tile_supported', None])
+def test_an_older_torch_is_asked_in_another_way(
+    asked: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
+    for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == asked, raising=False)
+    assert multiplies_bfloat16() is (asked is not None)

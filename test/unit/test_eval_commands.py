@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The commands that run a model over data sets and bags: real files, processes and a network."""
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ from stmask_ros.bags.files import (
 from stmask_ros.cli import main
 from stmask_ros.evaluation.annotations import load_annotations
 from stmask_ros.evaluation.coverage import measure_coverage
-from stmask_ros.evaluation.dataset import Video, parse_dataset
+from stmask_ros.evaluation.dataset import DatasetError, Video, parse_dataset
 from stmask_ros.evaluation.dataset_run import Worker
+from stmask_ros.evaluation.run_folder import RunFolder, VideoOutcome
 from stmask_ros.evaluation.scores import score
 from stmask_ros.evaluation.track_collection import Observation, TrackCollector, match_classes
 from stmask_ros.masks import MaskEncoding, RegionMask
@@ -227,6 +230,20 @@ def test_other_pictures_are_not_mixed_in(
     assert '000001.json was made from other frames of shapes1' in caplog.text
     assert 'names, sizes and times' in caplog.text
     assert main([*arguments, '--overwrite']) == 0
+
+
+def test_a_run_whose_settings_are_lost_is_not_gone_on_with(tmp_path: Path) -> None:
+    """As one that was stopped while it began again; ids of videos may be below 0."""
+    images, out = tmp_path / 'images', tmp_path / 'out'
+    folder = RunFolder(out, images, {'model': 'old'})
+    video = Video(-1, 4, 5, 0, ())
+    folder.save(VideoOutcome(video.id, (), ()), folder.frames(video))
+    assert RunFolder(out, images, {'model': 'old'}).has(video)
+    (out / 'run.json').unlink()
+    with pytest.raises(DatasetError, match=r'run\.json, are lost: .* --overwrite'):
+        RunFolder(out, images, {'model': 'new'})
+    RunFolder.begin_again(out)
+    assert not RunFolder(out, images, {'model': 'new'}).has(video)
 
 
 def test_half_precision_is_refused_on_a_cpu(

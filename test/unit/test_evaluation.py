@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the reference sets do not show: its bugs handled right, bad files, ids that jump."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What holds for every family of networks, on a small model with fresh weights of each."""
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from family_models import MODELS, NAMES, add_toy, model_of
 from small_models import noise
 
 from stmask_ros.families import all as families
+from stmask_ros.families.class_thresholds import OFF
 from stmask_ros.families.errors import ModelError
-from stmask_ros.families.family import TrackerSettings
+from stmask_ros.families.family import TrackerOptions, TrackerSettings
 from stmask_ros.families.frames import Image
 from stmask_ros.families.state import StreamState
 from stmask_ros.models.checkpoint import load_model
 from stmask_ros.models.conversion import convert, recognise
 from stmask_ros.models.verification import verify
+from stmask_ros.tracking.look import Look, Region
 from stmask_ros.tracking.results import FrameResult, TrackStatus
 from stmask_ros.tracking.segmenter import InvalidImageError, VideoSegmenter, load_segmenter
 from stmask_ros.tracking.stream import DuplicateImageError, Stream, process_together
@@ -304,3 +308,91 @@ def _pickled(state: StreamState) -> bytes:
     file = io.BytesIO()
     torch.save(state, file, pickle_module=pickle)
     return file.getvalue()
+
+
+def _run(
+    segmenter: VideoSegmenter, state: StreamState, seeds: range, tracker: TrackerOptions
+) -> tuple[list[FrameResult], StreamState]:
+    segmenter.tracker = tracker
+    results = []
+    for seed in seeds:
+        (result,), (state,) = segmenter.step([seen(seed, LANDSCAPE)], [state], [seed + 1])
+        results.append(result)
+    return results, state
+
+
+@pytest.mark.parametrize('in_batches', [False, True])
+def test_a_class_that_is_switched_off_ends_its_tracks(family: str, in_batches: bool) -> None:
+    """In the next frame, once; the others stay who they are, and ids never come back."""
+    model = load_model(model_of(family))
+    settings = TrackerSettings(score_threshold=0.0, max_missed=3)
+    everything = model.tracker(settings)
+    segmenter = VideoSegmenter(model, CPU, everything, in_batches)
+    (*_, before), state = _run(segmenter, segmenter.initial_state(), range(3), everything)
+    alive = before.statuses != TrackStatus.TERMINATED
+    off = int(np.bincount(before.class_ids[alive]).argmax())
+    number = len(model.description.classes)
+    thresholds = tuple(OFF if n == off else 0.0 for n in range(1, number + 1))
+    without = model.tracker(replace(settings, class_thresholds=thresholds))
+    (first, *later), state = _run(segmenter, state, range(3, 6), without)
+    left = set(before.track_ids[alive & (before.class_ids == off)].tolist())
+    ended = first.track_ids[first.statuses == TrackStatus.TERMINATED].tolist()
+    assert left
+    assert left <= {*ended}
+    for result in (first, *later):
+        assert off not in result.class_ids[result.statuses != TrackStatus.TERMINATED]
+    assert not {*ended} & {number for result in later for number in result.track_ids.tolist()}
+    (again, *_), state = _run(segmenter, state, range(6, 8), everything)
+    assert not {*ended} & {*again.track_ids.tolist()}
+
+
+def test_thresholds_of_all_classes_are_as_one(family: str) -> None:
+    model = load_model(model_of(family))
+    for threshold in (0.0, 0.3):
+        settings = TrackerSettings(score_threshold=threshold)
+        thresholds = (threshold,) * len(model.description.classes)
+        one = model.tracker(settings)
+        each = model.tracker(replace(settings, class_thresholds=thresholds))
+        segmenter = VideoSegmenter(model, CPU, one)
+        for a, b in zip(
+            _run(segmenter, segmenter.initial_state(), range(4), one)[0],
+            _run(segmenter, segmenter.initial_state(), range(4), each)[0], strict=True,
+        ):
+            assert_same(a, b)
+
+
+def test_a_crop_is_the_part_of_the_image_alone(family: str) -> None:
+    """Whatever the family: ids, scores, boxes and masks are those of the part, moved there."""
+    segmenter = load_segmenter(model_of(family), tracker=TrackerSettings(score_threshold=0.0))
+    view = Look(Region.parsed('32 20 112 80'), crop=True).at(LANDSCAPE)
+    inside, apart = segmenter.initial_state(), segmenter.initial_state()
+    for t in range(3):
+        image = seen(t, LANDSCAPE)
+        (ours,), (inside,) = segmenter.step([image], [inside], views=[view])
+        (alone,), (apart,) = segmenter.step(
+            [np.ascontiguousarray(image[20:80, 32:112])], [apart])
+        assert (ours.image_height, ours.image_width) == LANDSCAPE
+        rows = np.flatnonzero(np.isin(alone.track_ids, ours.track_ids))
+        np.testing.assert_array_equal(alone.track_ids[rows], ours.track_ids)
+        np.testing.assert_array_equal(alone.scores[rows], ours.scores)
+        np.testing.assert_allclose(ours.boxes, alone.boxes[rows] + (32, 20, 32, 20), atol=1e-4)
+        shown = [mask for mask in ours.masks if mask.pixels.size]
+        assert shown
+        for mask, row in zip(ours.masks, rows, strict=True):
+            part = alone.masks[row]
+            np.testing.assert_array_equal(mask.pixels, part.pixels)
+            if part.pixels.size:
+                assert (mask.x_offset, mask.y_offset) == (part.x_offset + 32, part.y_offset + 20)
+
+
+def test_nothing_is_reported_outside_of_a_region_and_ids_stay(family: str) -> None:
+    segmenter = load_segmenter(model_of(family), tracker=TrackerSettings(score_threshold=0.0))
+    left = Look(Region.parsed('0 0 64 90')).at(LANDSCAPE)
+    state = whole = segmenter.initial_state()
+    for t in range(4):
+        image = seen(t, LANDSCAPE)
+        (result,), (state,) = segmenter.step([image], [state], views=[left])
+        (everywhere,), (whole,) = segmenter.step([image], [whole])
+        assert all(mask.x_offset + mask.width <= 64 for mask in result.masks)
+        assert set(result.track_ids.tolist()) <= set(everywhere.track_ids.tolist())
+    assert len(result)

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which topic of a bag is taken when nobody names one: in these cases the one below /b."""
 
 from __future__ import annotations

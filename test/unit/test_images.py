@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Raw images: every encoding against its formula, written out here pixel by pixel."""
 
 from types import SimpleNamespace
@@ -8,6 +10,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from stmask_ros.images import ImageError, to_bgr
+from stmask_ros.images.raw import demosaic, eight_bits, raw_has_colour
 from stmask_ros.ros.image_messages import fill, from_bgr
 
 COLOUR = {
@@ -121,6 +124,33 @@ def test_yuv_at_full_size():
     assert np.abs(picture - bt601(rows[:3], pairs[..., 0], pairs[..., 1])).max() <= 1.5
 
 
+def planes(encoding, rows, padding):
+    """rows: those of Y, and of U and V; the last goes without its padding."""
+    padded = [np.pad(row, (0, padding * row.size // 6)) for row in rows[:-1]]
+    return SimpleNamespace(
+        height=4, width=6, encoding=encoding, is_bigendian=0, step=6 + padding,
+        data=np.concatenate([*padded, rows[-1]]))
+
+
+@pytest.mark.parametrize(('encoding', 'colour'), [
+    ('nv12', (2, 6)), ('nv21', (2, 6)), ('nv24', (4, 12))])
+def test_planes_need_every_byte(encoding, colour):
+    random = np.random.default_rng(6)
+    rows = [*random.integers(0, 256, (4, 6), np.uint8), *random.integers(0, 256, colour, np.uint8)]
+    padded = planes(encoding, rows, 3)
+    np.testing.assert_array_equal(to_bgr(padded), to_bgr(planes(encoding, rows, 0)))
+    needed = padded.data.size
+    padded.data = padded.data[:-1]
+    with pytest.raises(ImageError, match=f'has {needed - 1} bytes .* needs {needed}$'):
+        to_bgr(padded)
+
+
+def test_black_is_black_and_not_darker():
+    rows = np.full((3, 4), 128, np.uint8)
+    rows[0] = 0, 15, 16, 17
+    assert to_bgr(message('nv24', rows, 1, 4)).tolist() == [[[0] * 3] * 3 + [[1] * 3]]
+
+
 def test_bgr_is_not_copied_and_round_trips():
     picture = np.random.default_rng(4).integers(0, 256, (6, 8, 3), np.uint8)
     sent = from_bgr(picture[:, ::-1][:, ::-1], Header(frame_id='eye'))
@@ -146,6 +176,57 @@ def test_what_is_no_picture_is_refused(encoding):
     assert caught.value.reason == 'encoding'
 
 
+@pytest.mark.parametrize(('encoding', 'text'), [
+    ('16UC1', 'publish a grey picture as mono8 or mono16$'),
+    ('32FC1', 'publish a grey picture as mono8 or mono16$'),
+    (50 * 'x', f"^encoding '{40 * 'x'}' is not a picture .*; it reads 16UC3, 16UC4, 8UC1, "),
+])
+def test_a_refusal_says_what_is_read(encoding, text):
+    with pytest.raises(ImageError, match=text):
+        to_bgr(message(encoding, np.zeros((4, 64), np.uint8), 4, 4))
+
+
+def test_sixteen_bits_are_scaled_by_the_largest():
+    pixels = np.array([[[65407, 65406, 128]]], np.uint16)
+    assert eight_bits(pixels).tolist() == [[[255, 254, 0]]]
+
+
+def test_other_numbers_than_8_and_16_bits_are_no_picture():
+    text = 'the pixels are float32: only 8 and 16 bits are a picture'
+    with pytest.raises(ImageError, match=f'^{text}$') as caught:
+        eight_bits(np.zeros((2, 2, 3), np.float32))
+    assert caught.value.reason == 'encoding'
+
+
+def test_the_smallest_mosaic_has_three_rows_and_columns():
+    assert demosaic(np.full((3, 3), 7, np.uint8), 'bayer_rggb8').tolist() == [[[7] * 3] * 3] * 3
+
+
+@pytest.mark.parametrize(('encoding', 'colour'), [
+    ('mono8', False), ('mono16', False), ('8UC1', False), ('bgr8', True), ('rgba16', True),
+    ('yuyv', True), ('bayer_rggb8', True), ('nv12', True), ('nv24', True),
+])
+def test_which_encodings_are_in_colour(encoding, colour):
+    assert raw_has_colour(SimpleNamespace(encoding=encoding)) is colour
+
+
+def test_what_is_no_picture_has_no_colour():
+    with pytest.raises(ImageError, match=r"^encoding 'jpeg' is not a picture") as caught:
+        raw_has_colour(SimpleNamespace(encoding='jpeg'))
+    assert caught.value.reason == 'encoding'
+
+
+@pytest.mark.parametrize(('encoding', 'shape', 'reason', 'text'), [
+    ('mono8', (4, 4), 'encoding', "^'mono8' is not a Bayer encoding$"),
+    ('bayer_rgbg8', (4, 4), 'encoding', "^'bayer_rgbg8' is not a Bayer encoding$"),
+    ('bayer_rggb8', (2, 4), 'size', "^an image in 'bayer_rggb8' needs at least 3x3 pixels"),
+])
+def test_a_mosaic_needs_a_pattern_and_pixels(encoding, shape, reason, text):
+    with pytest.raises(ImageError, match=text) as caught:
+        demosaic(np.zeros(shape, np.uint8), encoding)
+    assert caught.value.reason == reason
+
+
 @pytest.mark.parametrize(('change', 'reason', 'text'), [
     ({'width': 0}, 'size', 'no pixels'),
     ({'height': 0}, 'size', 'no pixels'),
@@ -155,7 +236,7 @@ def test_what_is_no_picture_is_refused(encoding):
     ({'step': 13}, 'short data', 'needs 51'),
     ({'height': 5}, 'short data', '48 bytes'),
     ({'step': 2**32 - 1}, 'short data', 'needs'),
-    ({'encoding': 'bayer_rggb8', 'width': 2}, 'size', '3x3'),
+    ({'encoding': 'bayer_rggb8', 'width': 2}, 'size', "'bayer_rggb8' needs at least 3x3"),
     ({'encoding': 'yuyv', 'width': 3}, 'size', 'even'),
     ({'encoding': 'nv12', 'height': 3}, 'size', 'even'),
     ({'encoding': 'nv21', 'step': 3}, 'step', 'takes 4'),

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """A library that pip installs and that is missing is named, with the command, in one sentence."""
 
@@ -65,3 +66,12 @@ def test_the_package_file_is_whole() -> None:
     assert PACKAGE.authors
     assert {url.type for url in PACKAGE.urls} >= {'repository', 'bugtracker'}
     assert (ROOT / PACKAGE.licenses[0].file).is_file()
+
+
+def test_the_demo_says_how_large_the_installation_is() -> None:
+    printed = subprocess.run(
+        [sys.executable, str(ROOT / '.ci' / 'sizes')], capture_output=True, text=True, check=True)
+    whole, *parts = (float(size) for size in re.findall(r'(\d+\.\d) GB', printed.stdout))
+    assert whole > 0.5
+    assert sum(parts) == pytest.approx(whole, abs=0.05 * (len(parts) + 1))
+    assert re.search(r'GB  PyTorch$', printed.stdout, re.MULTILINE)

@@ -1,8 +1,12 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What can be known about the launch files without launch, which ROS wheels do not include."""
 
 from __future__ import annotations
 
 import ast
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +103,14 @@ def test_rviz_shows_the_topics_that_the_launch_file_remaps(file, topics):
     source = (ROOT / 'launch' / 'camera.launch.py').read_text()
     assert shown == topics
     assert all(f"('{topic}', " in source for topic in shown)
+
+
+def test_the_layout_of_foxglove_shows_topics_of_the_nodes():
+    text = (ROOT / 'config' / 'foxglove.json').read_text()
+    assert json.loads(text)['version'] == 1
+    shown = set(re.findall(r'"(/[a-z_/]+)"', text)) - {'/diagnostics'}
+    policy = (ROOT / 'config' / 'sros2_policy.xml').read_text()
+    assert '/segmenter/annotations' in shown
+    for topic in shown:
+        own = topic.replace('/segmenter/', '~/').removeprefix('/')
+        assert f'<topic>{own}</topic>' in policy, topic

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The rooms of the package depend on each other one way only, and ROS stays in a few of them."""
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ MODULES = sorted(PACKAGE.rglob('*.py'))
 
 # From the ground up: a room may import the rooms before it, and itself.
 FLOORS = (
-    'installation', 'resources', 'memory', 'names', 'fingerprint', 'output_files', 'masks',
-    'layers', 'images', 'bags', 'families', 'models', 'engines', 'tracking', 'lifting',
-    'views', 'sources', 'evaluation', 'training',
+    'installation', 'resources', 'memory', 'names', 'fingerprint', 'output_files',
+    'run_lengths', 'masks', 'layers', 'images', 'bags', 'families', 'models', 'engines',
+    'tracking', 'lifting', 'views', 'sources', 'evaluation', 'labelling', 'training', 'teaching',
     'ros', 'camera', 'node', 'lifter', 'commands', 'cli',
 )
 

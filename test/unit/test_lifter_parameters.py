@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The lifter's parameter file names every parameter with its default, and what it takes."""
 

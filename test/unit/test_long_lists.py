@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """JSON decoded a few items at a time says what it says decoded at once."""
 
 from itertools import chain

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A mailbox keeps the newest message and loses no count; a mailboxes hands out many at once."""
 
 from __future__ import annotations
@@ -161,7 +163,7 @@ def test_a_silent_camera_is_not_waited_for() -> None:
     room.boxes[2].put(1, time.monotonic_ns())
     room.take(most=2)
     room.boxes[2].refuse('disabled')
-    room.boxes[0].put(2, time.monotonic_ns())
+    room.boxes[0].put(2, time.monotonic_ns() + 3_600_000_000_000)  # it does not wait for itself
     assert list(room.take(4, patience=600.0)) == [0]  # or the test never ends
 
 
@@ -191,3 +193,56 @@ def test_closing_ends_the_wait_for_company() -> None:
     thread.join(30)
     assert taken == [{}]
     assert room.boxes[0].counts().dropped == {'deactivated': 1}
+
+
+def test_an_interruption_is_not_forgotten_and_counts_once() -> None:
+    """It ends one take(), also one that comes later; the next waits for messages again."""
+    room, box = _one_box()
+    room.interrupt()
+    assert room.take() == {}
+    thread, taken = _taken_meanwhile(room, patience=0.0)
+    thread.join(0.05)
+    assert thread.is_alive()
+    box.put(1, 0)
+    thread.join(30)
+    assert [queued.message for queued in taken[0].values()] == [1]
+    thread, taken = _taken_meanwhile(room, patience=0.0)
+    room.interrupt()
+    thread.join(30)
+    assert taken == [{}]
+
+
+def test_every_drop_counts_under_its_own_reason() -> None:
+    """What waits is dropped for the reason of what was refused after it."""
+    room, box = _one_box()
+    for _ in range(2):
+        box.put(1, 0)
+        box.refuse('disabled')
+    assert box.counts().dropped == {'disabled': 4}
+    for expected in (1, 2):
+        box.put(1, 0)
+        assert room.take()[0].skipped == (4 if expected == 1 else 5)
+        box.drop('broken')
+        assert box.counts().dropped['broken'] == expected
+
+
+def test_a_fresh_box_has_skipped_nothing() -> None:
+    room, box = _one_box()
+    box.put(1, 0)
+    assert room.take()[0].skipped == 0
+
+
+def test_one_message_is_taken_unless_more_are_asked_for() -> None:
+    room: MailboxSet[int] = MailboxSet(2)
+    for number, box in enumerate(room.boxes):
+        box.put(number, 0)
+    assert list(room.take()) == [0]
+
+
+def test_enough_company_is_not_kept_waiting_for_more() -> None:
+    room: MailboxSet[int] = MailboxSet(3)
+    room.boxes[2].put(0, time.monotonic_ns() + 3_600_000_000_000)
+    room.take()
+    for box in room.boxes[:2]:
+        box.put(1, time.monotonic_ns())
+    assert list(room.take(2, patience=3600.0)) == [0, 1]  # or the test never ends

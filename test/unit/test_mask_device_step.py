@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a device asks of a step of SipMask and SG-Net, shown without one: see test_device_step."""
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from stmask_ros.families.sipmask.frame_step import StepInput, StepOutput, comput
 from stmask_ros.families.sipmask.inference import prepared_for_inference
 from stmask_ros.families.sipmask.tracks import SipMaskTracker, TrackTable
 from stmask_ros.layers import deformable
+from stmask_ros.layers.vision_operators import load_package
 
 CONSTANTS = (
     detection.locations, preprocess._mean, granularity.levels_of_cells, deformable.taps_of
@@ -44,6 +47,7 @@ def computed(
     tracker: SipMaskTracker, alone: bool = False,
 ) -> StepOutput:
     """Compute a step on a device without values; twice, as the first makes the constants."""
+    load_package()  # with it, operators know the shapes of what has no values
     config = family_named(family).configuration(name, 40, options)
     with torch.device('meta'):
         network = family_named(family).build(config).eval()

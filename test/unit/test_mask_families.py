@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SipMask and SG-Net behind the one interface: steps, memories, checkpoints."""
 
 from __future__ import annotations

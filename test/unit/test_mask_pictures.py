@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Mask pictures of every usual kind and tool give the same objects, or are refused by name."""
 
 from __future__ import annotations

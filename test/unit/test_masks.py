@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Masks survive every encoding, in Python and in C++, and damaged data is refused."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +22,19 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
 from stmask_ros.evaluation.rle import SegmentationError, decode_tracks
-from stmask_ros.masks import BoolArray, MaskEncoding, RegionMask, decode, run_lengths
+from stmask_ros.lifting.errors import LiftingError
+from stmask_ros.lifting.instances import InstanceFrame
+from stmask_ros.masks import (
+    MAXIMUM_PIXELS_IN_ALL,
+    BoolArray,
+    MaskEncoding,
+    RegionMask,
+    check_total,
+    decode,
+    decode_all,
+)
+from stmask_ros.run_lengths import MAXIMUM_PIXELS, MOST_CHARACTERS, RunError, decode_spans
+from stmask_ros.tracking.results import TrackStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSED = b'\xff'
@@ -51,7 +66,9 @@ def encoded(region: RegionMask, encoding: MaskEncoding) -> Mask:
 def test_every_encoding_is_lossless(full: BoolArray, encoding: MaskEncoding) -> None:
     region = RegionMask.from_full(full)
     assert region.area == full.sum()
-    assert np.array_equal(decode(encoded(region, encoding)).to_full(*full.shape), full)
+    decoded = decode(encoded(region, encoding)).to_full(*full.shape)
+    assert decoded.dtype == np.bool_
+    assert np.array_equal(decoded, full)
 
 
 @settings(deadline=None)
@@ -59,6 +76,23 @@ def test_every_encoding_is_lossless(full: BoolArray, encoding: MaskEncoding) -> 
 def test_the_region_is_tight(full: BoolArray) -> None:
     pixels = RegionMask.from_full(full).pixels
     assert all(edge.any() for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+
+
+def test_an_empty_mask_has_neither_place_nor_data() -> None:
+    for empty in (RegionMask.from_full(np.zeros((3, 5), bool)), RegionMask.empty()):
+        assert (empty.x_offset, empty.y_offset, empty.pixels.shape) == (0, 0, (0, 0))
+        assert {empty.encode(encoding) for encoding in MaskEncoding} == {b''}
+
+
+@pytest.mark.parametrize(('x', 'y', 'pixels', 'told'), [
+    (0, 0, np.ones((2, 3), np.uint8), r'expected bool \[height, width\], got uint8 \[2, 3\]$'),
+    (0, 0, np.ones((2, 3, 1), bool), r'expected bool \[height, width\], got bool \[2, 3, 1\]$'),
+    (-1, 0, np.ones((2, 3), bool), r'^mask offset \(-1, 0\) is negative$'),
+    (0, -2, np.ones((2, 3), bool), r'^mask offset \(0, -2\) is negative$'),
+])
+def test_what_is_no_mask_is_told(x: int, y: int, pixels: BoolArray, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        RegionMask(x, y, pixels)
 
 
 def test_runs_are_those_of_coco_and_go_down_the_columns() -> None:
@@ -74,25 +108,67 @@ def test_runs_are_those_of_coco_and_go_down_the_columns() -> None:
 def test_data_that_does_not_fill_the_region_is_refused(encoding: MaskEncoding, cut: int) -> None:
     checkerboard = np.indices((16, 16)).sum(axis=0) % 2 == 0
     whole = encoded(RegionMask(0, 0, checkerboard), encoding)
-    with pytest.raises(ValueError, match=r'expected|invalid'):
+    with pytest.raises(ValueError, match=r'expected|invalid|add up'):
         decode(whole._replace(data=whole.data[:-cut]))
 
 
 @settings(deadline=None)
-@given(full_masks)
-def test_run_lengths_are_those_of_pycocotools(full: BoolArray) -> None:
-    counts = coco_mask.encode(np.asfortranarray(full, np.uint8))['counts']
-    flat = full.T.ravel()
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    expected = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
-    assert run_lengths(counts).tolist() == ([0, *expected] if flat[0] else expected)
+@given(st.lists(full_masks, max_size=4))
+def test_spans_are_those_of_the_pixels(masks: list[BoolArray]) -> None:
+    encodings = [coco_mask.encode(np.asfortranarray(mask, np.uint8)) for mask in masks]
+    sizes = np.array([mask.shape for mask in masks], np.int64).reshape(-1, 2)
+    for exact in (False, True):
+        spans, counts, areas = decode_spans(
+            [encoding['counts'] for encoding in encodings], sizes, exact=exact)
+        assert areas.tolist() == [mask.sum() for mask in masks]
+        ends = counts.cumsum()
+        for mask, first, last in zip(masks, ends - counts, ends, strict=True):
+            inside = [np.arange(*span) for span in spans[first:last].tolist()]
+            expected = np.flatnonzero(mask.T)
+            assert np.concatenate([*inside, expected[:0]]).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(('numbers', 'area', 'complaint'), [
+    ([2, 3, 7], 3, None), ([12], 0, None), ([0, 12], 12, None), ([2, 3, 7, -3], 3, None),
+    ([2, 3], 3, 'add up to 5 pixels'), ([0], 0, 'add up to 0 pixels'), ([], 0, 'add up to 0'),
+    ([2, 3, 6], 3, 'add up to 11 pixels'), ([2, 3, 8], 3, 'end outside'),
+    ([2, 3, 1 << 33], 3, 'pixels in a mask'), ([2, 3, -7], 3, 'negative')])
+def test_the_caller_chooses_whether_runs_must_fill_the_image(
+    numbers: list[int], area: int, complaint: str | None
+) -> None:
+    size, text = np.array([[3, 4]]), written(numbers)
+    assert decode_spans([text], size, exact=False)[2].tolist() == [area]
+    if complaint is None:
+        assert decode_spans([text], size, exact=True)[2].tolist() == [area]
+    else:
+        with pytest.raises(RunError, match=complaint):
+            decode_spans([text], size, exact=True)
+
+
+def test_a_complaint_names_the_first_wrong_mask_of_many() -> None:
+    texts = [written([2, 3, 7]), written([12]), written([2, 3]), b'o']
+    with pytest.raises(RunError) as caught:
+        decode_spans(texts[:3], np.array([[3, 4]] * 3), exact=True)
+    assert caught.value.mask == 2
+    lists = [[2, 3, 7], texts[0], [5, 7]]
+    spans, counts, _ = decode_spans(lists, np.array([[3, 4]] * 3), exact=True)
+    assert spans[np.repeat(np.arange(3), counts) == 2].tolist() == [[5, 12]]
+
+
+def test_runs_have_no_more_characters_than_their_pixels_can_need() -> None:
+    most = MOST_CHARACTERS * 2
+    with pytest.raises(ValueError, match='add up to 0 pixels'):
+        decode(Mask(MaskEncoding.COCO_RLE, 0, 0, 1, 1, b'0' * most))
+    with pytest.raises(ValueError, match=f'{most + 1} bytes are more than 1x1 pixels can need'):
+        decode(Mask(MaskEncoding.COCO_RLE, 0, 0, 1, 1, b'0' * (most + 1)))
 
 
 def test_unknown_and_absent_encodings_are_refused() -> None:
     with pytest.raises(ValueError, match='9'):
         decode(Mask(9, 0, 0, 1, 1, b'\xff'))
-    with pytest.raises(ValueError, match='no mask'):
-        decode(Mask(MaskEncoding.NONE, 0, 0, 1, 1, b''))
+    for width in (1, MAXIMUM_PIXELS):
+        with pytest.raises(ValueError, match=r'^the message carries no mask \(encoding NONE\)$'):
+            decode(Mask(MaskEncoding.NONE, 0, 0, width, 1, b''))
 
 
 def test_a_region_outside_the_image_is_refused() -> None:
@@ -227,7 +303,7 @@ def wrapping_runs(total: int) -> bytes:
 def test_runs_whose_sum_wraps_are_refused(decoder: Path) -> None:
     mask = Mask(MaskEncoding.COCO_RLE, 0, 0, 512, 512, wrapping_runs(512 * 512))
     assert len(mask.data) < 1_000_000
-    with pytest.raises(ValueError, match='expected runs of 262144 pixels'):
+    with pytest.raises(ValueError, match='pixels in a mask of size'):
         decode(mask)
     with pytest.raises(SegmentationError):
         decode_tracks([[{'size': [512, 512], 'counts': mask.data}]])
@@ -243,6 +319,19 @@ def test_a_few_bytes_do_not_cost_gigabytes(decoder: Path, encoding: MaskEncoding
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
     assert decode_in_cpp(decoder, [mask], (65_535, 65_535)) == [REFUSED]
+
+
+def test_many_masks_of_a_few_bytes_do_not_cost_gigabytes() -> None:
+    side = 1 << 12
+    masks = [Mask(MaskEncoding.COCO_RLE, 0, 0, side, side, written([side * side]))] * 10_000
+    message = message_of(masks)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match='pixels in all are too large'):
+        decode_all(masks)
+    with pytest.raises(LiftingError, match='pixels in all are too large'):
+        InstanceFrame.from_message(message)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_a_full_image_that_is_too_large_is_refused() -> None:
@@ -300,6 +389,45 @@ def test_cpp_and_python_agree_on_everything(
     assert min(agreed.values()) > count / 5
 
 
+def test_many_masks_are_decoded_as_one_by_one() -> None:
+    random, size = np.random.default_rng(8), (30, 40)
+    masks = [encoded(RegionMask.from_full(random_full_mask(random, size)), kind)
+             for kind in (MaskEncoding.COCO_RLE, MaskEncoding.BITPACK) for _ in range(20)]
+    for mask, region in zip(masks, decode_all(masks), strict=True):
+        assert np.array_equal(region.to_full(*size), decode(mask).to_full(*size))
+    assert decode_all([]) == []
+    for _ in range(200):
+        damaged = [*masks[:3], hostile(random, size)]
+        if damaged[-1].width * damaged[-1].height > 1 << 28:
+            continue
+        alone = answer_of(lambda mask: decode(mask).pixels, damaged[-1])
+        together = answer_of(lambda _: decode_all(damaged)[-1].pixels, damaged[-1])  # noqa: B023
+        assert together == alone
+
+
+def message_of(masks: Sequence[Mask]) -> SimpleNamespace:
+    instances = [
+        SimpleNamespace(
+            track_id=track_id, state=1, class_id=1, class_name='', score=0.5, mask=mask)
+        for track_id, mask in enumerate(masks, 1)
+    ]
+    return SimpleNamespace(
+        header=SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0)), image_height=8,
+        image_width=8, epoch=1, instances=instances)
+
+
+def test_a_broken_mask_of_many_is_told_by_its_track() -> None:
+    mask = encoded(RegionMask(0, 0, np.ones((3, 2), bool)), MaskEncoding.COCO_RLE)
+    message = message_of([mask] * 3)
+    instances = message.instances
+    assert [mask.area for mask in InstanceFrame.from_message(message).masks] == [6, 6, 6]
+    instances[1].mask = mask._replace(data=written([2]))
+    with pytest.raises(LiftingError, match=r'mask of track 2 cannot be read: .* add up to 2'):
+        InstanceFrame.from_message(message)
+    instances[1].state = TrackStatus.TERMINATED  # whose mask is not looked at
+    assert [mask.area for mask in InstanceFrame.from_message(message).masks] == [6, 0, 6]
+
+
 def test_the_evaluator_refuses_what_wraps_and_agrees_on_the_rest() -> None:
     """Runs in files end with what is inside, and what follows counts as outside."""
     random = np.random.default_rng(7)
@@ -314,3 +442,20 @@ def test_the_evaluator_refuses_what_wraps_and_agrees_on_the_rest() -> None:
             continue
         (track,) = decode_tracks([[{'size': [mask.height, mask.width], 'counts': mask.data}]])
         assert track.areas.tolist() == [region.area]
+
+
+def test_what_is_left_of_a_mask_stays_where_it_was() -> None:
+    visible = np.zeros((20, 30), bool)
+    visible[6:8, 12:15] = True
+    left = RegionMask(10, 4, np.ones((8, 9), bool)).within(visible)
+    assert np.array_equal(left.to_full(20, 30), visible)
+
+
+def test_as_many_pixels_as_are_allowed_are_allowed() -> None:
+    side = 1 << 12
+    count = MAXIMUM_PIXELS_IN_ALL // side**2
+    assert count * side**2 == MAXIMUM_PIXELS_IN_ALL
+    masks = [Mask(MaskEncoding.NONE, 0, 0, side, side, b'')] * count
+    check_total(masks)
+    with pytest.raises(ValueError, match=f'at most {MAXIMUM_PIXELS_IN_ALL}'):
+        check_total([*masks, Mask(MaskEncoding.NONE, 0, 0, 1, 1, b'')])

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Freed memory is kept, as page faults show, and given back when asked to."""
 
 from __future__ import annotations

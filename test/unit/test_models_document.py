@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The Python in docs/models.md runs as it stands."""
 
 from __future__ import annotations

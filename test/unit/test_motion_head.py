@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SG-Net's motion head keeps identities that boxes and looks alone would swap."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands on a model of MS-STS: frame by frame, whole videos, and what cannot be done."""
 
 from __future__ import annotations

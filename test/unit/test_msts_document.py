@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The Python in docs/msts.md runs as it stands, on a small network."""
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ def test_python_of_the_document() -> None:
         'height': 90, 'width': 128, 'small': small_config(),
     }
     exec(stages.replace("MSTSConfig.named('SeqFormer_resnet50')", 'small'), names)
+    assert names['result'].sequence == 2
     found, frames = len(names['queries']), 2
     assert names['pixels'].shape == (found, frames, 90, 128)
     names |= {

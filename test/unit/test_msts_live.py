@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """MS-STS on a stream: the window, the slots that become tracks, and what is remembered."""
 
 from __future__ import annotations

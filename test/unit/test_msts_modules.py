@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The modules that the paper adds: what they are before and after they learn, and their parts."""
 
 from __future__ import annotations

@@ -1,21 +1,26 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """MS-STS learns: targets, groups, the discriminator, and runs of a small network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from small_msts import small_config, small_network
 
-from benchmark.msts_training import drawn_clip
+from benchmark.msts_training import drawn_clip, overfit
 from stmask_ros.evaluation.dataset_run import Worker
 from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.family import Augmentation
 from stmask_ros.families.frames import AnnotatedFrame
 from stmask_ros.families.msts.family import MSTS_FAMILY
 from stmask_ros.families.msts.network import MSTS
+from stmask_ros.families.msts.training.augmentation import distorted, varied
 from stmask_ros.families.msts.training.discriminator import (
     Discriminator,
     adversarial_loss,
@@ -27,6 +32,7 @@ from stmask_ros.families.msts.training.examples import Batch, Example, clip_targ
 from stmask_ros.families.msts.training.losses import LossConfig
 from stmask_ros.families.msts.training.optimiser import parameter_groups
 from stmask_ros.families.msts.training.step import TrainingStep
+from stmask_ros.families.msts.training.targets import ClipTargets
 from stmask_ros.training.clips import Clip
 from stmask_ros.training.config import SyntheticData, TrainingConfig
 from stmask_ros.training.trainer import Trainer
@@ -66,12 +72,41 @@ def test_objects_are_joined_over_the_frames_of_a_clip() -> None:
     assert targets.boxes[1, 1].max() <= 1e-6  # absent
 
 
+def test_targets_whose_shapes_do_not_go_together_are_refused() -> None:
+    masks = torch.zeros(2, 3, 8, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r'got \[2\], \[2, 4, 4\], \[2, 3, 8, 8\]'):
+        ClipTargets(torch.ones(2, dtype=torch.int64), torch.zeros(2, 4, 4), masks)
+
+
 def test_batches_are_padded_at_the_right_and_below() -> None:
     batch = Batch.of(examples_of([frame([1], [8])], [frame([1], [8], (64, 70))]), CPU)
     assert batch.images.shape == (2, 1, 3, 64, 96)
     assert batch.valid[1, :, :70].all() and not batch.valid[1, :, 70:].any()
     assert not batch.images[1, ..., 70:].any()
     assert batch.targets[1].masks.shape == (1, 1, 64, 96)
+
+
+def test_clips_are_varied_as_the_authors_do() -> None:
+    """Sizes and crops are of the ranges, all objects stay where they are seen, colors change."""
+    rng, sides, crops = np.random.default_rng(0), set(), 0
+    clip = [frame([1, 2], [8, 60], (360, 640)), frame([1], [16], (360, 640))]
+    for _ in range(40):
+        frames, side = varied(clip, 360, rng)
+        height, width = frames[0].image.shape[:2]
+        assert all(its.image.shape == (height, width, 3) for its in frames)
+        assert all(its.masks.shape[1:] == (height, width) for its in frames)
+        assert any(its.masks.any() for its in frames)
+        is_crop = (height, width) != (360, 640)
+        assert not is_crop or (384 <= height <= 600 and 384 <= width <= 600)
+        assert side * max(height, width) / min(height, width) <= 768.5
+        sides.add(side)
+        crops += is_crop
+    assert sides >= {288, 320, 352, 392, 416} and 5 < crops < 35
+    grey = np.full((8, 8, 3), 100, np.uint8)
+    shades = {distorted(grey, rng).tobytes() for _ in range(40)}
+    assert len(shades) > 20
+    found = example(clip, small_config(varied=True), Augmentation(), rng)
+    assert found.images.shape[1:3] == found.targets.masks.shape[2:]
 
 
 @pytest.mark.parametrize('modules', [False, True])
@@ -178,16 +213,42 @@ def run_config(out: Path, **changes: object) -> TrainingConfig:
     })
 
 
-def test_a_stopped_run_is_the_run_that_was_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize('discriminator', [0.0, 0.05])
+def test_a_stopped_run_is_the_run_that_was_not(tmp_path: Path, discriminator: float) -> None:
     alone = Team(Worker(), CPU)
-    whole = Trainer(run_config(tmp_path / 'whole'), alone, [DrawnClips()])
+    loss = LossConfig(frames=2, discriminator=discriminator, discriminator_warm_up=3)
+
+    def trainer(folder: str) -> Trainer:
+        return Trainer(run_config(tmp_path / folder, loss=loss), alone, [DrawnClips()])
+
+    whole = trainer('whole')
     whole.run()
-    parts = Trainer(run_config(tmp_path / 'parts'), alone, [DrawnClips()])
-    parts.run(2)
-    again = Trainer(run_config(tmp_path / 'parts'), alone, [DrawnClips()])
+    trainer('parts').run(2)
+    again = trainer('parts')
     again.run()
-    for name, value in whole.network.state_dict().items():
-        torch.testing.assert_close(again.network.state_dict()[name], value, msg=name)
+    assert_equal(again._step.state_dict(), whole._step.state_dict())
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Assert that two states are the same to the bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert_equal(one[name], other[name])
+    else:
+        assert one == other
+
+
+@pytest.mark.slow
+def test_eight_frames_are_learnt_by_heart(
+    record_property: Callable[[str, object], None]
+) -> None:
+    """To a mask IoU of 0.95."""
+    reached = overfit(minutes=15, backbone=None)
+    record_property('iterations, mask IoU', f'{reached["iterations"]}, {reached["mask_iou"]:.3f}')
+    assert reached['mask_iou'] >= 0.95
 
 
 def test_half_precision_needs_a_gpu() -> None:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What nodes and launch files check before anything starts."""
 
 from __future__ import annotations

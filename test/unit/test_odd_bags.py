@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Bags as robots that died and as other tools leave them: played, or refused with what helps."""
 
 from __future__ import annotations
@@ -207,6 +209,28 @@ def test_a_database_that_was_cut_off_is_damage(tmp_path: Path) -> None:
             levels_of(path)
         with pytest.raises(SourceError, match='malformed'):
             played(path)
+
+
+@pytest.mark.parametrize(('change', 'told'), [
+    ('UPDATE messages SET data = 20000000000 WHERE id = 3', 'time and bytes, got int and int'),
+    ("UPDATE messages SET data = 'text' WHERE id = 3", 'time and bytes, got int and str'),
+    ("UPDATE messages SET timestamp = 'noon' WHERE id = 3", 'time and bytes, got str and bytes'),
+    ('UPDATE topics SET name = 7.5', None),
+    ("UPDATE topics SET type = X'00ff'", 'expected topics as text'),
+    ("UPDATE topics SET offered_qos_profiles = X'00ff'", None),
+])
+def test_a_database_of_other_values_is_damage(
+    tmp_path: Path, change: str, told: str | None
+) -> None:
+    """Bytes of a number would be as many zeros."""
+    bag = write(tmp_path / 'bag', [1, 2, 3], StoragePlugin.SQLITE3)
+    with sqlite3.connect(storage_file(bag)) as database:
+        database.execute(change)
+    if told is None:  # SQLite made text of it, or it is read without
+        assert len(list(read_bag(bag))) == 3
+    else:
+        with pytest.raises(BagError, match=told):
+            list(read_bag(bag))
 
 
 def mcap(

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every command that writes leaves what it did not make, and writes whole files or none."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a command writes: whole or not at all, and never over what it did not make."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of a result: what is drawn where, and what is left alone."""
 
 from __future__ import annotations

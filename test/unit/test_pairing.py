@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Instances and depth find each other by their stamps, and every message is in the books."""
 

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """The public Python API is what the documents name; a name that goes must warn for a release."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What stmask_lite is trained with."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A recording that breaks a promise is found out; a sound one is summed up."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the package imports, requirements/python.txt installs."""
 
 from __future__ import annotations

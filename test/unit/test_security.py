@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the package never does: run code from data, start programs, use the network itself."""
 
 from __future__ import annotations
@@ -41,11 +43,11 @@ EXCEPTIONS = {
     ('memory.py', 'ctypes'),  # two functions of the C library that the process runs on
     ('layers/sampling.py', 'ctypes'),  # two functions of src/sample_taps.cpp
     ('commands/demo_processes.py', 'subprocess'),  # `stmask demo` starts nodes
+    ('labelling/server.py', 'http'),  # on the loopback address, see test_label_page.py
     ('bags/recording.py', 'cv2.VideoCapture'),  # of a video that it has just written
     ('sources/pictures.py', 'cv2.VideoCapture'),  # of files that exist, see test_sources.py
 }
-# Workers of torchrun and of the data loader. Nodes load a family with its training and never
-# train.
+# Workers of torchrun and of the data loader; nodes never train.
 PARALLEL = ('torch.distributed', 'multiprocessing', 'torch.multiprocessing')
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The segmenter on whatever a camera or a file may give it; its states are values."""
 
 from __future__ import annotations
@@ -260,9 +262,15 @@ def test_each_that_was_shown_ends_in_public_once() -> None:
     assert set(ended) <= shown
 
 
-@pytest.mark.parametrize('device', ['meta', 'mps', 'xpu'])
-def test_a_device_that_cannot_run_it_is_refused(device: str) -> None:
-    with pytest.raises(ModelError, match='cannot run the networks'):
+@pytest.mark.parametrize(('device', 'told'), [
+    ('meta', 'cannot run the networks'), ('mps', 'cannot run the networks'),
+    ('xpu', 'cannot run the networks'), ('gpu', "device 'gpu' is unknown: use 'cpu'"),
+    pytest.param(
+        'cuda:1', "finds no CUDA; .*or set the device to 'cpu'",
+        marks=pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')),
+])
+def test_a_device_that_cannot_run_it_is_refused(device: str, told: str) -> None:
+    with pytest.raises(ModelError, match=told):
         load_segmenter('stmask_lite', device)
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The track table over thousands of frames of objects that come and go."""
 
 from __future__ import annotations

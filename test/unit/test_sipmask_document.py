@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The Python in docs/sipmask.md runs as it stands, for both families."""
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Sources: what is played, in which order, at what time, and what a wrong one says."""
 
 import sqlite3
 import struct
 
+import annotated_clip
 import cv2
 import numpy as np
 import pytest
@@ -235,6 +238,14 @@ def test_a_wrong_topic_names_the_right_ones(tmp_path):
     path = write_bag(tmp_path / 'bag')
     with pytest.raises(SourceError, match='it has /a/jpeg, /b/raw'):
         open_source(str(path), SourceOptions(bag_topic='/camera'))
+
+
+def test_a_recording_gives_back_the_pictures_as_they_are(tmp_path):
+    clip = annotated_clip.crossing_shapes('drawn', 4, 1)
+    path = annotated_clip.write_bag(tmp_path / 'drawn', clip, '.jpg')
+    frames = open_source(str(path), SourceOptions()).frames()
+    assert [frame.compressed().data for frame in frames] == [
+        cv2.imencode('.jpg', picture)[1].tobytes() for picture in clip.frames]
 
 
 def test_the_recorded_dog(shared):

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`stmask eval images`: boxes and masks of single pictures, scored as COCO scores them."""
 
 from __future__ import annotations

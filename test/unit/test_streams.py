@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Several streams through one segmenter: none can tell that the others are there."""
 
 from __future__ import annotations
@@ -78,12 +80,12 @@ class Failing(VideoSegmenter):
     poison: Image | None = None
     most: int = 99
 
-    def step(self, images: Any, states: Any, stamps: Any = None, sizes: Any = None) -> Any:
+    def step(self, images: Any, *others: Any, **named: Any) -> Any:
         if len(images) > self.most:
             raise MemoryError('too many')
         if any(image is self.poison for image in images):
             raise RuntimeError('this one')
-        return super().step(images, states, stamps, sizes)
+        return super().step(images, *others, **named)
 
 
 def failing() -> Failing:

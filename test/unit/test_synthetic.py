@@ -1,13 +1,17 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic clips, made of pictures that are drawn here."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from annotated_clip import crossing_shapes, rle, write_dataset, write_mask_folder
 from pycocotools import mask as coco_mask
 
 from stmask_ros.evaluation.annotations import load_annotations, read_frame
@@ -205,6 +209,41 @@ def test_class_maps() -> None:
     assert replace(CLASSES, otherwise=None).label(['chair']) is None
     with pytest.raises(ValueError, match='ring: expected classes of the model'):
         ClassMap(('disc',), {'sports': 'ring'})
+
+
+def test_pictures_in_cocos_format(tmp_path: Path) -> None:
+    """A dog and a chair; a picture with a crowd is left out."""
+    clip = crossing_shapes('shapes', 2, 1)
+    for index, picture in enumerate(clip.frames):
+        cv2.imwrite(str(tmp_path / f'{index}.png'), picture)
+    height, width = clip.frames[0].shape[:2]
+    document = {
+        'images': [{'id': index, 'file_name': f'{index}.png', 'height': height, 'width': width}
+                   for index in range(2)],
+        'categories': [{'id': 3, 'name': 'dog', 'supercategory': 'sports'},
+                       {'id': 4, 'name': 'chair', 'supercategory': 'furniture'}],
+        'annotations': [
+            {'id': 2 * index + number, 'image_id': index, 'category_id': 3 + number,
+             'iscrowd': index, 'segmentation': rle(masks[index]), 'bbox': [0, 0, width, height]}
+            for index in range(2) for number, masks in enumerate(clip.objects)],
+    }
+    (tmp_path / 'instances.json').write_text(json.dumps(document))
+    (found,) = coco_pictures(tmp_path / 'instances.json', tmp_path, CLASSES)
+    assert np.array_equal(found.image, clip.frames[0])
+    assert np.array_equal(found.masks, [masks[0] for masks in clip.objects])
+    assert found.labels.tolist() == [1, 2]
+
+
+def test_pictures_of_a_video_have_the_class_of_its_name(tmp_path: Path) -> None:
+    clips = [crossing_shapes(name, 3, 1) for name in ('ball', 'sports')]
+    for clip in clips:
+        write_dataset(tmp_path, [clip])
+        write_mask_folder(tmp_path / 'masks', clip, palette=False)
+    loaded = load_annotations(tmp_path / 'masks')
+    found = list(video_pictures(loaded, tmp_path / 'images', CLASSES, stride=2))
+    assert [frame.labels.tolist() for frame in found] == [[2], [2], [1], [1]]
+    assert np.array_equal(found[1].image, clips[0].frames[2])
+    assert np.array_equal(found[1].masks, [clips[0].objects[0][2] | clips[0].objects[1][2]])
 
 
 def test_real_pictures(shared: Path) -> None:

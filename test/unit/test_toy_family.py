@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One more family takes part in everything: its folder, and one line in families/all.py."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A trace file is whole after every event, bounded, and never costs the caller anything."""
 
 from __future__ import annotations

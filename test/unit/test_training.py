@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Training runs of a network small enough for a CPU, on shapes that are drawn here."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`stmask train` and `stmask clips`, from files to files."""
 
 from __future__ import annotations

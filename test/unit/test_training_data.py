@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Pairs, batches and configuration files of a training."""
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The loss: hand-computed cases of every term, gradients, and what must not matter."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -352,3 +355,14 @@ def test_box_gradient_through_the_centerness_only_as_released(
 def test_center_size_is_what_encode_refers_to() -> None:
     box = torch.tensor([[0.2, 0.2, 0.4, 0.6]])
     assert torch.allclose(encode(box, center_size(box)), torch.zeros(1, 4), atol=1e-6)
+
+
+def test_python_of_the_document(predictions: DensePredictions) -> None:
+    """What docs/training.md says of the loss runs as it stands."""
+    text = (Path(__file__).resolve().parents[2] / 'docs' / 'training.md').read_text()
+    code = next(b for b in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if 'multibox' in b)
+    names = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
+    names['objects'] = [tuple(vars(target).values()) for target in TARGETS]
+    exec(code, names)
+    expected = multibox_loss(predictions, TARGETS, LossConfig(reference_behaviour=True))
+    torch.testing.assert_close(names['losses'].total, expected.total)

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Matching anchors to objects, on anchors few enough to see."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
 """Transforms between frames: at a stamp, between stamps, and never beyond them."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`stmask weights`: the list of official checkpoints, and what becomes of a downloaded file."""
 
 from __future__ import annotations

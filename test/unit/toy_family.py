@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 A family that lives in the tests: two small convolutions, and at most one track a class.
 
@@ -69,6 +71,7 @@ class ToyTracker:
     """As TrackerSettings, but for suppression, of which there is none."""
 
     score_threshold: float = 0.5
+    class_thresholds: tuple[float, ...] = ()
     birth_threshold: float = 0.0
     max_missed: int = 2
     confirm_hits: int = 3
@@ -81,6 +84,12 @@ class ToyTracker:
         for name in ('confirm_hits', 'capacity'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name}: expected 1 or more, got {getattr(self, name)}')
+
+    def lowest(self, class_id: int) -> float:
+        return (self.class_thresholds or {class_id - 1: self.score_threshold})[class_id - 1]
+
+    def ends(self, track: ToyTrack) -> bool:
+        return track.missed > self.max_missed or self.lowest(track.class_id) > 1
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ class ToyStepper:
         known = {track.class_id: track for track in frame.memory}
         found = {
             number: score for number, score in enumerate(seen.amax((1, 2)).tolist(), start=1)
-            if score > tracker.score_threshold
+            if score > tracker.lowest(number)
         }
         new = [n for n in found if n not in known and found[n] >= tracker.birth_threshold]
         new = new[:max(tracker.capacity - len(known), 0)]
@@ -162,7 +171,7 @@ class ToyStepper:
             mask, box = self._mask(frame, seen[class_id - 1])
             tracks.append(ToyTrack(
                 number, class_id, found[class_id], box, mask, frame.stamp, frame.stamp))
-        kept = tuple(track for track in tracks if track.missed <= tracker.max_missed)
+        kept = tuple(track for track in tracks if not tracker.ends(track))
         return StepResult(shown(tracks, tracker, frame.size), len(new), kept)
 
     def _renewed(
@@ -196,7 +205,8 @@ def shown(tracks: Sequence[ToyTrack], tracker: ToyTracker, size: Size) -> ShownT
         ids=integers('id'), classes=integers('class_id'), scores=scores, detection_scores=scores,
         ages=integers('age'), hits=integers('hits'), missed=missed,
         first_seen=integers('first_seen'), last_detected=integers('last_detected'),
-        ended=missed > tracker.max_missed, boxes=boxes * (size[1], size[0], size[1], size[0]),
+        ended=np.array([tracker.ends(track) for track in tracks], bool),
+        boxes=boxes * (size[1], size[0], size[1], size[0]),
         masks=[track.mask for track in tracks],
     )
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which slot of a window is which track (specification, section 12, b)."""
 
 from __future__ import annotations
@@ -8,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import are_off
 from stmask_ros.families.msts.slots import Slots
 from stmask_ros.families.msts.tracks import TrackerConfig, Tracks
 from stmask_ros.masks import BoolArray, Int64Array
@@ -39,7 +41,9 @@ def associate(
     tracks: Tracks, slots: Slots, next_id: int, stamp: int, config: TrackerConfig
 ) -> Association:
     """Give the slots of a window, best first, to tracks, or make tracks of them."""
-    row_of_track = matched(likeness(tracks, slots).cpu().numpy(), config.new_track_likeness)
+    alike = likeness(tracks, slots).cpu().numpy()
+    alike[are_off(config.class_thresholds, tracks.classes)] = 0
+    row_of_track = matched(alike, config.new_track_likeness)
     free = np.setdiff1d(np.arange(len(slots)), row_of_track)
     free = free[slots.scores[free] >= config.birth_threshold]
     older = _continued(tracks, slots, row_of_track, stamp)
@@ -79,6 +83,8 @@ def matched(likeness: np.ndarray, least: float) -> Int64Array:
     """Return the slot of each track, int64 [N]; -1 for none. The sum of likenesses is largest."""
     slots = np.full(len(likeness), -1)
     good = np.where(likeness >= least, likeness, 0)
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     rows, columns = linear_sum_assignment(good, maximize=True)
     liked = good[rows, columns] > 0
     slots[rows[liked]] = columns[liked]
@@ -127,6 +133,7 @@ def _that_stay(tracks: Tracks, new: int, config: TrackerConfig) -> BoolArray:
     stay = np.ones(len(tracks), bool)
     if config.retirement != 'never':
         stay = tracks.missed <= config.max_missed
+    stay &= ~are_off(config.class_thresholds, tracks.classes)
     detected = int((tracks.missed == 0).sum())
     room = max(config.capacity - new, min(detected, config.capacity))
     order = np.lexsort((tracks.ids, np.where(stay, tracks.missed, np.iinfo(np.int64).max)))

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Temporal attention of box queries: a query's boxes in all frames agree with each other.
 

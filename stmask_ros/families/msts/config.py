@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The configurations of MS-STS VIS and of SeqFormer, which it computes without its modules."""
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class MSTSConfig:
     channels, heads, points, feedforward: of every attention and of the layers behind it.
     encoder: 'per_frame' as released; 'msts' adds the paper's attention over scales and frames.
     box_attention: whether box queries attend to their own frames (the paper's second module).
-    dropout: in training.
+    dropout: in training. varied: whether training varies colors, crops and sizes of clips as the
+    authors do (specification, 9).
     short_side: of the image that the network sees [pixel]. window: frames, live.
     """
 
@@ -38,6 +41,7 @@ class MSTSConfig:
     encoder: Encoder = 'per_frame'
     box_attention: bool = False
     dropout: float = 0.1
+    varied: bool = False
     short_side: int = 360
     window: int = 5
 

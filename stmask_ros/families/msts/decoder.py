@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The decoder: queries become instances, each with a box in every frame (specification, 6)."""
 
 from __future__ import annotations

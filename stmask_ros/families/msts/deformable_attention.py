@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Multi-scale deformable attention (specification, section 4), in plain PyTorch."""
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ def sample(
     height and width of each. x, y, weights: of the samples, [N, Q, heads, levels, points]; x and
     y in fractions of the level. Outside of it, zeros are sampled.
     """
-    if torch.is_grad_enabled():
+    # In ONNX an embedding bag is a loop.
+    if torch.is_grad_enabled() or torch.compiler.is_exporting():
         return sample_maps(value, sizes, x, y, weights)
     return sample_rows(value, sizes, x, y, weights)
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The encoder: tokens of all levels see each other (specification, section 5)."""
 
 from __future__ import annotations

@@ -1,15 +1,19 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """MS-STS VIS (ECCV 2022) and SeqFormer as a family, see stmask_ros/families/family.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from stmask_ros.families.family import (
+    Compile,
     OfficialCheckpoint,
     Precision,
     Recognised,
@@ -17,14 +21,17 @@ from stmask_ros.families.family import (
 )
 from stmask_ros.families.msts import layout, recognition
 from stmask_ros.families.msts.config import MSTSConfig
+from stmask_ros.families.msts.engine import with_engine
 from stmask_ros.families.msts.inference import prepared_for_inference
 from stmask_ros.families.msts.initialisation import initialise_for_use
 from stmask_ros.families.msts.network import MSTS, clip_outputs
 from stmask_ros.families.msts.official import OFFICIAL, PAGE
 from stmask_ros.families.msts.stepper import MSTSStepper
 from stmask_ros.families.msts.tracks import TrackerConfig
-from stmask_ros.families.msts.training.family import MSTSTraining
 from stmask_ros.layers.waves import moving_waves
+
+if TYPE_CHECKING:
+    from stmask_ros.families.msts.training.family import MSTSTraining
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,13 @@ class MSTSFamily:
     name: str = 'msts'
     page: str = PAGE
     official: Sequence[OfficialCheckpoint] = OFFICIAL
-    training: MSTSTraining = field(default_factory=MSTSTraining)
+
+    @cached_property
+    def training(self) -> MSTSTraining:
+        """How it learns; imported when it is asked for, as a node does not."""
+        from stmask_ros.families.msts.training.family import MSTSTraining
+
+        return MSTSTraining()
 
     def configuration_names(self) -> Sequence[str]:
         """See MSTSConfig.names."""
@@ -74,11 +87,14 @@ class MSTSFamily:
         return settings.over(TrackerConfig(), **options)
 
     def stepper(
-        self, network: MSTS, device: torch.device, precision: Precision, in_batches: bool
+        self, network: MSTS, device: torch.device, precision: Precision, in_batches: bool,
+        compiled: Compile | None = None,
     ) -> MSTSStepper:
         """Return a prepared copy of the network, ready to step."""
-        prepared = prepared_for_inference(network, device, getattr(torch, precision))
-        return MSTSStepper(prepared, device)
+        running = prepared_for_inference(network, device, getattr(torch, precision))
+        if compiled is not None:
+            running = with_engine(running, network, compiled, precision)
+        return MSTSStepper(running, device)
 
 
 MSTS_FAMILY = MSTSFamily()

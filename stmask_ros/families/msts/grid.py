@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The tokens of a frame: four levels of cells, one after the other."""
 
 from __future__ import annotations

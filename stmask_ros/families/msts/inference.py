@@ -1,13 +1,13 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The network as inference runs it: the same numbers, fewer operations."""
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
 from stmask_ros.families.msts.network import MSTS
-from stmask_ros.layers.inference import fold_batch_norms, use_winograd
+from stmask_ros.layers.inference import folded, use_winograd
 
 
 def prepared_for_inference(
@@ -19,9 +19,7 @@ def prepared_for_inference(
     dtype: of its weights and maps; what it predicts is float32 whatever they are. On the CPU in
     float32, 3x3 convolutions of many channels are Winograd's. It cannot be trained.
     """
-    prepared = copy.deepcopy(network).eval().requires_grad_(False)
-    fold_batch_norms(prepared)
-    prepared = prepared.to(memory_format=torch.channels_last)
+    prepared = folded(network).to(memory_format=torch.channels_last)
     if device.type == 'cpu' and dtype == torch.float32:
         use_winograd(prepared.backbone)
         use_winograd(prepared.mask_head)

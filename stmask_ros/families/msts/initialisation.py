@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Weights to start with (specification, section 9)."""
 
 from __future__ import annotations

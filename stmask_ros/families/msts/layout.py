@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of SeqFormer and MS-STS: their names for our tensors (specification, 10)."""
 
 from __future__ import annotations

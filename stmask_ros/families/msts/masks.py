@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Masks: features of a frame, read by small convolutions of each query (specification, 7)."""
 
 from __future__ import annotations

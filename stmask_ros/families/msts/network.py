@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The network: frames in, what the decoder and the mask head say of clips out."""
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ class MSTS(nn.Module):
     MS-STS VIS, or SeqFormer, as its configuration says.
 
     It is used in parts, so that a stream computes each frame once: tokens() and memory() of
-    frames, mask_features() of these, decoder() of the clip, mask_parameters() of chosen queries.
+    frames, mask_features() of these (frame() as far as frames are alone), decoder() of the clip,
+    mask_parameters() of chosen queries.
     """
 
     def __init__(self, config: MSTSConfig) -> None:
@@ -45,9 +48,22 @@ class MSTS(nn.Module):
         """The precision of its weights."""
         return self.level_embed.dtype
 
+    def frame(self, images: Tensor, grid: Grid) -> tuple[Tensor, ...]:
+        """
+        Return what is computed of normalised images [N, 3, H, W], each of them alone.
+
+        With a per-frame encoder memory [N, S, channels] and mask features [N, 8, h, w]; with one
+        that relates frames, tokens() alone. grid: of one frame.
+        """
+        tokens = self.tokens(images)
+        if self.config.encoder != 'per_frame':
+            return (tokens,)
+        memory = self.memory(tokens[None], grid)[0]
+        return memory, self.mask_features(memory, grid)
+
     def tokens(self, images: Tensor) -> Tensor:
         """Return what the encoder reads of normalised images [N, 3, H, W], [N, S, channels]."""
-        maps = self.backbone(images)[-3:]
+        maps = self.backbone(images.to(self.dtype))[-3:]
         levels = [
             project(level)
             for project, level in zip(self.input_proj, (*maps, maps[-1]), strict=True)
@@ -66,8 +82,10 @@ class MSTS(nn.Module):
 
     def with_levels(self, grid: Grid) -> Grid:
         """Return the grid with the codes of the levels added to the positions."""
-        counts = torch.tensor([height * width for height, width in grid.sizes])
-        codes = self.level_embed.repeat_interleave(counts.to(self.level_embed.device), 0)
+        codes = torch.cat([
+            code.expand(height * width, -1)
+            for code, (height, width) in zip(self.level_embed, grid.sizes, strict=True)
+        ])
         return replace(grid, position=grid.position.to(codes.dtype) + codes)
 
     def mask_features(self, memory: Tensor, grid: Grid) -> Tensor:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The checkpoints of SeqFormer and MS-STS that are published: facts, nothing is fetched."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Where a token is: sine codes of rows, columns and frames, and reference points."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which configuration a checkpoint belongs to, read from the names and shapes of its tensors."""
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ from stmask_ros.families.family import Recognised
 from stmask_ros.families.msts.config import MSTSConfig
 from stmask_ros.families.msts.deformable_attention import LEVELS
 from stmask_ros.families.msts.network import MSTS
-
-Shapes = dict[str, tuple[int, ...]]
+from stmask_ros.families.shapes import Shapes, shapes_of
 
 _NAMED = 5
 
@@ -30,7 +31,7 @@ def recognise(tensors: Mapping[str, Tensor], configuration: str | None = None) -
     and the paper's modules are read from them. Raises UnrecognisedError for tensors of another
     network, and for names and shapes that no configuration has, naming some.
     """
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    shapes = shapes_of(tensors)
     if 'decoder.query_embed.weight' not in shapes or 'level_embed' not in shapes:
         raise UnrecognisedError(
             f'{len(shapes)} tensors, but no checkpoint of SeqFormer or MS-STS', len(shapes)
@@ -103,4 +104,4 @@ def _closest(found: Mapping[str, Any]) -> str:
 def _expected(config: MSTSConfig) -> Shapes:
     with torch.device('meta'):
         network = MSTS(config)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    return shapes_of(network.state_dict())

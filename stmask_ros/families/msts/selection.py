@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The instances of a whole clip: the best scores, and their masks (specification, 8)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The slots of a window that hold an instance in its newest frame."""
 
 from __future__ import annotations
@@ -6,14 +8,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
+from stmask_ros.families.class_thresholds import lowest_scores
 from stmask_ros.families.msts.decoder import LayerOutput
 from stmask_ros.families.msts.grid import Grid
 from stmask_ros.families.msts.masks import coarse_masks
 from stmask_ros.families.msts.network import MSTS
 from stmask_ros.families.msts.selection import UNUSED_CLASSES
 from stmask_ros.families.msts.tracks import TrackerConfig
+from stmask_ros.layers.boxes import corners
 from stmask_ros.masks import Float32Array, Int64Array
 
 
@@ -59,6 +62,9 @@ def find_slots(
     probabilities = output.logits[0].sigmoid()
     probabilities[:, list(UNUSED_CLASSES)] = 0
     best, classes = probabilities.max(1)
+    if config.class_thresholds:
+        # Behind all others, and never good: no masks are made of what nobody wants.
+        best = best.masked_fill(best < lowest_scores(config.class_thresholds, classes), -1)
     scores, queries = best.topk(min(config.max_detections, len(best)))
     parameters = network.mask_parameters(output, 0, queries)
     logits = coarse_masks(features, parameters, network.mask_centers(output, 0, queries, grid))
@@ -66,7 +72,7 @@ def find_slots(
     good = (scores >= config.score_threshold) & masks[:, -1].flatten(1).any(1)
     rows = unsuppressed(masks, good, config.nms_threshold).nonzero().squeeze(1)
     queries = queries[rows]
-    boxes = box_convert(output.boxes[0, -1, queries], 'cxcywh', 'xyxy')
+    boxes = corners(output.boxes[0, -1, queries])
     return Slots(
         scores[rows].cpu().numpy(), classes[queries].cpu().numpy(), boxes.cpu().numpy(),
         output.instances[0, queries].float(), logits[rows, -1], masks[rows], network.config.window,

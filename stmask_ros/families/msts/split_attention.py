@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Multi-scale spatio-temporal split attention: across frames at each scale, then between scales.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Steps of MS-STS: the window moves on by a frame, and its slots become tracks."""
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stmask_ros.families.appearance import Appearance
 from stmask_ros.families.family import ShownTracks, StepResult, StreamFrame, VideoInstance
 from stmask_ros.families.frames import Geometry, Image, ScaledImage, Size
 from stmask_ros.families.msts.association import Association, associate
@@ -49,6 +52,10 @@ class MSTSStepper:
         """Return no frames and no tracks."""
         return StreamMemory.nothing(self.network.config, self._device)
 
+    def appearance(self, memory: StreamMemory) -> Appearance:
+        """Return the embeddings of the remembered tracks, of their last detections."""
+        return Appearance.of(memory.tracks.ids, memory.tracks.embeddings)
+
     def step(
         self, frames: Sequence[Frame], tracker: TrackerConfig
     ) -> list[StepResult[StreamMemory]]:
@@ -64,8 +71,7 @@ class MSTSStepper:
         before = memory.frames[:config.window - 1] if memory.size == size else ()
         grid = Grid.unpadded(size, config.channels, self._device)
         rgb = np.ascontiguousarray(frame.image.pixels[..., ::-1])
-        image = normalised([rgb], self._device).to(self.network.dtype)
-        window = Window.of(self.network, image, before, grid)
+        window = Window.of(self.network, normalised([rgb], self._device), before, grid)
         slots = find_slots(self.network, window.output, window.features, grid, tracker)
         tracks = associate(memory.tracks, slots, frame.next_id, frame.stamp, tracker)
         kept = window.frames[len(window.frames) - min(len(window.frames), config.window - 1):]

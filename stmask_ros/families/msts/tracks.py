@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a stream remembers: the frames of its window, and its tracks. Values, never changed."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import ClassThresholds, check_thresholds
 from stmask_ros.families.msts.config import MSTSConfig
 from stmask_ros.masks import Float32Array, Int64Array
 
@@ -21,6 +24,7 @@ class TrackerConfig:
     How the slots of a window become tracks.
 
     score_threshold: lowest class probability of a slot that may continue a track [0, 1].
+    class_thresholds: the same by class; () for one for all.
     birth_threshold: lowest one that may start a track [0, 1].
     nms_threshold: IoU of masks, in all frames of the window, above which the weaker of two slots
         goes; 1 keeps all [0, 1].
@@ -34,6 +38,7 @@ class TrackerConfig:
     """
 
     score_threshold: float = 0.1
+    class_thresholds: ClassThresholds = ()
     birth_threshold: float = 0.3
     nms_threshold: float = 0.7
     max_detections: int = 20
@@ -53,6 +58,7 @@ class TrackerConfig:
         ):
             if getattr(self, name) < lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
+        check_thresholds(self.class_thresholds)
         if self.retirement not in ('missed', 'never'):
             raise ValueError(f"retirement: expected 'missed' or 'never', got {self.retirement!r}")
 
@@ -118,7 +124,7 @@ class WindowFrame:
     """
 
     tokens: Tensor
-    features: Tensor | None
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True)

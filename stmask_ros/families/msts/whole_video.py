@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A whole video as one clip, as the released code evaluates it (specification, section 8)."""
 
 from __future__ import annotations
@@ -58,14 +60,12 @@ def _encoded(
     network: MSTS, images: Sequence[ScaledImage], grid: Grid, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     # Memory [1, T, S, C] and mask features [T, 8, h, w], frame by frame where they allow it.
-    frames = [normalised([_rgb(image)], device).to(network.dtype) for image in images]
-    tokens = [network.tokens(frame) for frame in frames]
-    if network.config.encoder == 'per_frame':
-        memory = torch.cat([network.memory(its[None], grid)[0] for its in tokens])
-    else:
-        memory = network.memory(torch.cat(tokens)[None], grid)[0]
-    features = [network.mask_features(frame[None], grid) for frame in memory]
-    return memory[None], torch.cat(features)
+    frames = [network.frame(normalised([_rgb(image)], device), grid) for image in images]
+    tokens, *features = (torch.cat(parts) for parts in zip(*frames, strict=True))
+    if features:
+        return tokens[None], features[0]
+    memory = network.memory(tokens[None], grid)[0]
+    return memory[None], torch.cat([network.mask_features(frame[None], grid) for frame in memory])
 
 
 def _rgb(image: ScaledImage) -> np.ndarray:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One new frame through the network, with the frames before it from the stream's memory."""
 
 from __future__ import annotations
@@ -36,15 +38,11 @@ class Window:
         With a per-frame encoder, this equals computing the whole window: of the frames before,
         all but the decoder is known. With one that relates frames, the encoder runs on all.
         """
-        (tokens,) = network.tokens(image)
+        frames = (*before, WindowFrame(*(each[0] for each in network.frame(image, grid))))
+        memory = torch.stack([frame.tokens for frame in frames])[None]
         if network.config.encoder == 'per_frame':
-            memory = network.memory(tokens[None, None], grid)
-            newest = WindowFrame(memory[0, 0], network.mask_features(memory[0], grid)[0])
-            frames = (*before, newest)
-            memory = torch.stack([frame.tokens for frame in frames])[None]
             features = torch.stack([f.features for f in frames if f.features is not None])
         else:
-            frames = (*before, WindowFrame(tokens, None))
-            memory = network.memory(torch.stack([f.tokens for f in frames])[None], grid)
+            memory = network.memory(memory, grid)
             features = network.mask_features(memory[0], grid.repeated(len(frames)))
         return cls(network.decoder(memory, grid)[-1], features, frames)

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The configurations of SG-Net (specification, sections 1, 5 and 6)."""
 
 from __future__ import annotations

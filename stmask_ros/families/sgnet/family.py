@@ -1,16 +1,19 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SG-Net as a family: built, stepped and trained as SipMask, with a network of its own."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stmask_ros.families.sgnet.config import SGNetConfig
 from stmask_ros.families.sgnet.network import SGNet
-from stmask_ros.families.sgnet.training.step import TrainingStep
+from stmask_ros.families.shapes import Shapes
 from stmask_ros.families.sipmask.family import SipMaskFamily
-from stmask_ros.families.sipmask.recognition import Layout, Shapes
-from stmask_ros.families.sipmask.training.family import SipMaskTraining
-from stmask_ros.families.sipmask.training.losses import LossConfig
+from stmask_ros.families.sipmask.recognition import Layout
+
+if TYPE_CHECKING:
+    from stmask_ros.families.sipmask.training.family import SipMaskTraining
 
 # Its authors have published code and no weights.
 PAGE = 'https://github.com/goodproj13/SG-Net'
@@ -35,8 +38,16 @@ def _options(shapes: Shapes) -> dict[str, Any]:
     return options
 
 
+def _training() -> SipMaskTraining:
+    from stmask_ros.families.sgnet.training.step import TrainingStep
+    from stmask_ros.families.sipmask.training.family import SipMaskTraining
+    from stmask_ros.families.sipmask.training.losses import LossConfig
+
+    return SipMaskTraining(LossConfig, TrainingStep)
+
+
 SGNET = SipMaskFamily(
     'sgnet', PAGE, (),
     Layout('SG-Net', 'sgnet_lat0', 'sgnet_track', {}, SGNetConfig, SGNet, _options),
-    SipMaskTraining(LossConfig, TrainingStep),
+    _training,
 )

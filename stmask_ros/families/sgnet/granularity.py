@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Into how many sub-regions a box is divided (specification, sections 3 to 5)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SG-Net: SipMask with coefficients for several grids, and optional heads of ours."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which detection continues which track (section 8). Pure functions, without loops."""
 
 from __future__ import annotations

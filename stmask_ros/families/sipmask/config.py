@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The configurations of SipMask-VIS (specification, section 1)."""
 
 from __future__ import annotations

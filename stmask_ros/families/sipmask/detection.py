@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The detections of a frame: boxes, the best of each level, suppression (section 6)."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import ClassThresholds, wanted_classes
 from stmask_ros.families.sipmask.neck import STRIDES
 from stmask_ros.families.sipmask.towers import TowerOutput
 from stmask_ros.layers.boxes import box_iou
@@ -26,12 +29,21 @@ class DetectionRules:
     nms_threshold: IoU above which the weaker of two detections of a class goes [0, 1].
     candidates: cells of a level, and then boxes of a class, that are looked at: the best ones.
     max_detections: most of a frame.
+    class_thresholds: score thresholds by class; nothing is computed of those that are off.
     """
 
     score_threshold: float = 0.03
     nms_threshold: float = 0.5
     candidates: int = 200
     max_detections: int = 10
+    class_thresholds: ClassThresholds = ()
+
+    def wanted(self, num_classes: int, device: torch.device) -> tuple[Tensor, float | Tensor]:
+        """Return the classes looked at, int64 [C], and their thresholds, [C, 1] if they differ."""
+        if not self.class_thresholds:
+            return torch.arange(1, num_classes + 1, device=device), self.score_threshold
+        classes, lowest = wanted_classes(self.class_thresholds, device)
+        return classes, lowest.unsqueeze(-1)
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,9 @@ def detect(
     frame: of the batch; a slice for tables of a batch, see Table. sizes: int64 [2] or [B, 2],
     (height, width) of the resized image [pixel]. scales: float32 [] or [B], from the image to it.
     """
+    if rules.class_thresholds:
+        classes, _ = wanted_classes(rules.class_thresholds, towers.class_logits.device)
+        towers = towers._replace(class_logits=towers.class_logits[..., classes - 1])
     return suppress(best_candidates(towers, frame, sizes, scales, rules.candidates), rules)
 
 
@@ -142,19 +157,20 @@ def suppress(candidates: Candidates, rules: DetectionRules) -> Survivors:
     Suppress within each class: a box goes if any stronger one overlaps it, suppressed or not.
 
     An IoU that is not a number, of two boxes without area, counts as an overlap: so the reference.
+    Where rules have class_thresholds, the probabilities are of the classes that are on.
     """
     scores = (candidates.probabilities * candidates.centerness.unsqueeze(-1)).mT
+    classes, lowest = rules.wanted(scores.shape[-2], scores.device)
     most = min(rules.candidates, scores.shape[-1])
     if scores.dim() == 2:
         # A box too weak to be kept is weaker than those that it could suppress.
-        strong = (scores > rules.score_threshold).sum(-1)
+        strong = (scores > lowest).sum(-1)
         most = min(most, int(strong.max())) if strong.numel() else 0
     ranked = scores.sort(dim=-1, descending=True, stable=True)
     order, scores = ranked.indices[..., :most], ranked.values[..., :most]
     chosen = candidates.rows(order.flatten(-2))
     kept = not_overlapped(chosen.boxes.unflatten(-2, order.shape[-2:]), rules.nms_threshold)
-    kept = (kept & (scores > rules.score_threshold)).flatten(-2)
-    classes = torch.arange(1, scores.shape[-2] + 1, device=scores.device)
+    kept = (kept & (scores > lowest)).flatten(-2)
     classes = classes.unsqueeze(1).expand_as(scores).flatten(-2) * kept
     survivors = Survivors(chosen.boxes, scores.flatten(-2), classes, chosen.cells)
     ranked = survivors.scores.masked_fill(~kept, -torch.inf).sort(

@@ -1,15 +1,19 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SipMask-VIS as a family, see stmask_ros/families/family.py; SG-Net is another value of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from stmask_ros.families.family import (
+    Compile,
     OfficialCheckpoint,
     Precision,
     Recognised,
@@ -17,13 +21,16 @@ from stmask_ros.families.family import (
 )
 from stmask_ros.families.sipmask import initialisation, recognition, two_frames
 from stmask_ros.families.sipmask.config import SipMaskConfig
+from stmask_ros.families.sipmask.engine import with_engine
 from stmask_ros.families.sipmask.inference import prepared_for_inference
 from stmask_ros.families.sipmask.network import SipMask
 from stmask_ros.families.sipmask.official import OFFICIAL, PAGE
 from stmask_ros.families.sipmask.recognition import Layout
 from stmask_ros.families.sipmask.stepper import SipMaskStepper
 from stmask_ros.families.sipmask.tracks import SipMaskTracker
-from stmask_ros.families.sipmask.training.family import SipMaskTraining
+
+if TYPE_CHECKING:
+    from stmask_ros.families.sipmask.training.family import SipMaskTraining
 
 
 @dataclass(frozen=True)
@@ -31,14 +38,19 @@ class SipMaskFamily:
     """
     A network that is built and stepped as SipMask.
 
-    layout: how its tensors are named, and its configurations.
+    layout: how its tensors are named, and its configurations. make_training: see `training`.
     """
 
     name: str
     page: str
     official: Sequence[OfficialCheckpoint]
     layout: Layout
-    training: SipMaskTraining
+    make_training: Callable[[], SipMaskTraining]
+
+    @cached_property
+    def training(self) -> SipMaskTraining:
+        """How it learns; imported when it is asked for, as a node does not."""
+        return self.make_training()
 
     def configuration_names(self) -> Sequence[str]:
         """Return a name of each distinct configuration."""
@@ -79,16 +91,25 @@ class SipMaskFamily:
         return settings.over(SipMaskTracker(), **options)
 
     def stepper(
-        self, network: Any, device: torch.device, precision: Precision, in_batches: bool
+        self, network: Any, device: torch.device, precision: Precision, in_batches: bool,
+        compiled: Compile | None = None,
     ) -> SipMaskStepper:
         """Return a prepared copy of the network, ready to step."""
-        prepared = prepared_for_inference(network, device, getattr(torch, precision))
-        return SipMaskStepper(prepared, device, in_batches)
+        running = prepared_for_inference(network, device, getattr(torch, precision))
+        if compiled is not None:
+            running = with_engine(running, network, compiled, precision)
+        return SipMaskStepper(running, device, in_batches)
+
+
+def _training() -> SipMaskTraining:
+    from stmask_ros.families.sipmask.training.family import SipMaskTraining
+
+    return SipMaskTraining()
 
 
 SIPMASK = SipMaskFamily(
     'sipmask', PAGE, OFFICIAL,
     Layout('SipMask', 'sip_mask_lat0', 'sipmask_track', {'fovea_track': 'sipmask_track'},
            SipMaskConfig, SipMask),
-    SipMaskTraining(),
+    _training,
 )

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 The part of a step that a device computes: from pixels and memories to tracks and memories.
 
@@ -111,10 +113,8 @@ def compute(network: MaskNetwork, inputs: StepInput, rules: SipMaskTracker) -> S
     frame: int | slice = 0 if inputs.tracks.ids.dim() == 1 else slice(None)
     sizes, scales = inputs.sizes[frame], inputs.scales[frame]
     found = detect(now.head.towers, frame, sizes, scales, rules.detection)
-    map_size = (int(now.pyramid[0].shape[2]), int(now.pyramid[0].shape[3]))
-    embeddings = network.embeddings_at(
-        now, frame, embedding_cells(found.boxes, scales, map_size)
-    )
+    cells = embedding_cells(found.boxes, scales, now.head.towers.level_sizes[0])
+    embeddings = network.embeddings_at(now, frame, cells)
     moved, former = network.motion(now, frame, inputs.former, found, inputs.tracks, scales)
     followed = follow(
         inputs.tracks, found, embeddings, inputs.next_id, inputs.stamp, rules, moved

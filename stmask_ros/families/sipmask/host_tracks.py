@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the host reads of a frame's tracks: all of it in one copy from the device."""
 
 from __future__ import annotations

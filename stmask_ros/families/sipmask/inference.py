@@ -1,17 +1,21 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SipMask, or SG-Net, as inference runs it: the same numbers, fewer operations."""
 
 from __future__ import annotations
 
-import copy
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from stmask_ros.layers.inference import fold_batch_norms, use_winograd
+from stmask_ros.layers.inference import folded, use_winograd
 
-# The rest of the head is computed where it is asked for, or has few channels.
-_TOWERS = ('bbox_head.cls_convs', 'bbox_head.reg_convs', 'bbox_head.track_convs')
+# What is computed of every frame, and has many channels: the rest of the head is computed where it
+# is asked for, or has few.
+FRAME_PARTS = (
+    'backbone', 'neck', 'bbox_head.cls_convs', 'bbox_head.reg_convs', 'bbox_head.track_convs',
+)
 
 _Network = TypeVar('_Network', bound=nn.Module)
 
@@ -26,10 +30,8 @@ def prepared_for_inference(
     On the CPU in float32, 3x3 convolutions of many channels are Winograd's.
     Its parameters are no longer those of a checkpoint, and it cannot be trained.
     """
-    prepared = copy.deepcopy(network).eval().requires_grad_(False)
-    fold_batch_norms(prepared)
-    prepared = prepared.to(memory_format=torch.channels_last)
+    prepared = folded(network).to(memory_format=torch.channels_last)
     if device.type == 'cpu' and dtype == torch.float32:
-        for name in ('backbone', 'neck', *_TOWERS):
+        for name in FRAME_PARTS:
             use_winograd(prepared.get_submodule(name))
     return prepared.to(device, dtype)

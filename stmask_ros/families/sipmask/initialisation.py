@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Fresh weights: those that a training starts with, and those that detect something untrained."""
 
 from __future__ import annotations

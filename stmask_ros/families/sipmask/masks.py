@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Soft masks from sub-regions of boxes, and their pixels in the frame (section 7)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The feature pyramid: C3, C4, C5 in, P3 to P7 out (specification, section 4)."""
 
 from __future__ import annotations

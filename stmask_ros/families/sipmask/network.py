@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SipMask-VIS: a frame in, dense predictions out; coefficients and embeddings where asked."""
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Predictions(NamedTuple):
     """
     The network's view of a batch of frames; intermediate maps are kept for who looks.
 
-    stages: of the backbone, C2 to C5. pyramid: P3 to P7. head: see HeadOutput.
+    stages: of the backbone, C2 to C5. pyramid: P3 to P7. head: see HeadOutput. Where an engine
+    runs the network, those maps are empty that no step reads.
     """
 
     stages: tuple[Tensor, ...]

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The checkpoints that the authors of SipMask publish: facts of their page, nothing is fetched."""
 
 from __future__ import annotations

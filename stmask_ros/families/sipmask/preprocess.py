@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From camera images to the network's input (specification, section 2)."""
 
 from __future__ import annotations

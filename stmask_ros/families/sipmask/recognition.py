@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 Which configuration a checkpoint belongs to, read from the names and shapes of its tensors.
 
@@ -17,9 +19,9 @@ from torch import Tensor, nn
 
 from stmask_ros.families.errors import ModelError, UnrecognisedError
 from stmask_ros.families.family import Recognised
+from stmask_ros.families.shapes import Shapes, shapes_of
 from stmask_ros.families.sipmask.config import BACKBONES, SipMaskConfig
 
-Shapes = dict[str, tuple[int, ...]]
 _TOWERS = {'cls_convs': 'class_units', 'reg_convs': 'box_units', 'track_convs': 'track_units'}
 
 
@@ -61,7 +63,7 @@ def recognise(
     tensors: as renamed() returns them. configuration: its name, if it is known already.
     Raises UnrecognisedError, with the reason, if none fits.
     """
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    shapes = shapes_of(tensors)
     names = [configuration] if configuration is not None else layout.configurations.names()
     options = _options(shapes, layout)
     wrong = {name: _differing(name, options, shapes, layout) for name in names}
@@ -128,4 +130,4 @@ def _reason(shapes: Shapes, layout: Layout) -> str:
 def _expected(build: Callable[[Any], nn.Module], config: SipMaskConfig) -> Shapes:
     with torch.device('meta'):
         network = build(config)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    return shapes_of(network.state_dict())

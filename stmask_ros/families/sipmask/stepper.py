@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A network on a device: frames and memories in, shown tracks and memories out."""
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from stmask_ros.families.appearance import Appearance
 from stmask_ros.families.family import ShownTracks, StepResult, StreamFrame
 from stmask_ros.families.frames import Image, ScaledImage, Size
 from stmask_ros.families.sipmask.frame_step import MaskNetwork, StepInput, StepOutput, compute
@@ -50,6 +53,10 @@ class SipMaskStepper:
     def initial_memory(self) -> StreamMemory:
         """Return the memory of a stream of which nothing was seen yet."""
         return StreamMemory.empty(self.network.config, self._device)
+
+    def appearance(self, memory: StreamMemory) -> Appearance:
+        """Return the embeddings of the remembered tracks, of their last detections."""
+        return Appearance.of(memory.tracks.ids.cpu().numpy(), memory.tracks.embeddings)
 
     def step(
         self, frames: Frames, tracker: SipMaskTracker

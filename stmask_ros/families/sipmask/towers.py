@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What FCOS predicts at every cell, and the maps that masks and tracking need (section 5)."""
 
 from __future__ import annotations

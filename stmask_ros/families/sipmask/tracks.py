@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The tracks that a stream remembers, and the rules that they follow. Values, never changed."""
 
 from __future__ import annotations
@@ -10,6 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import (
+    OFF,
+    ClassThresholds,
+    check_thresholds,
+    lowest_scores,
+)
 from stmask_ros.families.sipmask.association import Seen
 from stmask_ros.families.sipmask.config import SipMaskConfig
 from stmask_ros.families.sipmask.detection import DetectionRules, Survivors
@@ -22,6 +30,7 @@ class SipMaskTracker:
     How cells become detections, and detections tracks.
 
     score_threshold: lowest score of a detection, class probability times centerness [0, 1].
+    class_thresholds: the same by class; () for one for all.
     birth_threshold: lowest score of one that may start a track [0, 1].
     nms_threshold: IoU above which the weaker of two detections of a class goes [0, 1].
     candidates: cells of a level, and boxes of a class, that are looked at.
@@ -40,6 +49,7 @@ class SipMaskTracker:
     """
 
     score_threshold: float = 0.03
+    class_thresholds: ClassThresholds = ()
     birth_threshold: float = 0.0
     nms_threshold: float = 0.5
     candidates: int = 200
@@ -63,6 +73,7 @@ class SipMaskTracker:
         ):
             if getattr(self, name) < lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
+        check_thresholds(self.class_thresholds)
         for name, choices in (
             ('shown_class', ('vote', 'detected')), ('retirement', ('missed', 'never'))
         ):
@@ -80,7 +91,8 @@ class SipMaskTracker:
     def detection(self) -> DetectionRules:
         """Of a frame by itself."""
         return DetectionRules(
-            self.score_threshold, self.nms_threshold, self.candidates, self.max_detections
+            self.score_threshold, self.nms_threshold, self.candidates, self.max_detections,
+            self.class_thresholds,
         )
 
 
@@ -145,11 +157,15 @@ class TrackTable(Table):
 
     def forgotten(self, rules: SipMaskTracker) -> Tensor:
         """Return bool [N], the tracks that the next frame is not to remember."""
+        off = torch.zeros_like(self.valid)
+        if rules.class_thresholds:
+            lowest = lowest_scores(rules.class_thresholds, self.votes.argmax(-1) + 1)
+            off = self.valid & (lowest == OFF)
         if rules.retirement == 'never':
-            return torch.zeros_like(self.valid)
+            return off
         missed = self.missed.masked_fill(~self.valid, torch.iinfo(torch.int64).max)
         rank = missed.argsort(dim=-1, stable=True).argsort(dim=-1)
-        return self.valid & ((self.missed > rules.max_missed) | (rank >= rules.capacity))
+        return off | self.valid & ((self.missed > rules.max_missed) | (rank >= rules.capacity))
 
     @classmethod
     def born(

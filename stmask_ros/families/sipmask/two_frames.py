@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """All that a network says of two frames: whether its weights compute numbers at all."""
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def outputs(network: MaskNetwork) -> dict[str, Tensor]:
     frames = slice(None)
     cells = torch.arange(0, towers.centerness.shape[1], 97).expand(2, -1)
     boxes = torch.tensor((0.0, 0.0, 48.0, 48.0)).expand(*cells.shape, 4)
-    height, width = predictions.pyramid[0].shape[2:]
+    height, width = towers.level_sizes[0]
     places = torch.arange(0, height * width, 97).expand(2, -1)
     return {
         'class_logits': towers.class_logits, 'distances': towers.distances,

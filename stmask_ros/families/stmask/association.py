@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which detection continues which track (specification, section 11). Pure functions."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import OFF, lowest_scores
 from stmask_ros.families.stmask.detection import Detections
 from stmask_ros.families.stmask.masks import mask_iou
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
@@ -32,7 +35,13 @@ def similarity(
         new = RELEASED_NEW_TRACK_SCORE
     if config.new_track_score is not None:
         new = config.new_track_score
-    scores = scores.masked_fill(~tracks.valid.unsqueeze(-2), -torch.inf)
+    if config.class_penalty:
+        other = detections.classes.unsqueeze(-1) != tracks.classes.unsqueeze(-2)
+        scores = scores - config.class_penalty * other
+    known = tracks.valid
+    if config.class_thresholds:
+        known = known & (lowest_scores(config.class_thresholds, tracks.classes) < OFF)
+    scores = scores.masked_fill(~known.unsqueeze(-2), -torch.inf)
     return F.pad(scores, (1, 0), value=new)
 
 
@@ -74,7 +83,7 @@ def associate(
     found = TrackTable.born(detections, masks, ids, stamp)
     current = remembered = tracks
     if len(detections) and len(tracks):
-        seen = found.rows(best)
+        seen = _classified(tracks, found.rows(best), config.class_memory)
         counted = _counted(tracks, hit, stamp)
         current = remembered = _renewed(counted, hit, seen)
         if not fused:
@@ -93,6 +102,15 @@ def _strongest_choice(chosen: Tensor, valid: Tensor, tracks: int) -> tuple[Tenso
     first = order.new_full((*chosen.shape[:-1], tracks + 1), detections)
     first = first.scatter_reduce(-1, chosen * valid, order, 'amin')[..., 1:]
     return first.clamp(max=detections - 1), first < detections
+
+
+def _classified(tracks: TrackTable, seen: TrackTable, memory: float) -> TrackTable:
+    # A weighted majority vote (Boyer and Moore) that forgets: one number a track is enough.
+    same = seen.classes == tracks.classes
+    votes = torch.where(same, seen.scores, -seen.scores)
+    support = memory * tracks.class_support + votes
+    classes = torch.where(same | (support > 0), tracks.classes, seen.classes)
+    return replace(seen, classes=classes, class_support=support.abs())
 
 
 def _counted(tracks: TrackTable, hit: Tensor, stamp: int | Tensor) -> TrackTable:
@@ -114,5 +132,6 @@ def _renewed(tracks: TrackTable, hit: Tensor, seen: TrackTable) -> TrackTable:
 
 
 _RENEWED = (
-    'boxes', 'classes', 'scores', 'detection_scores', 'masks', 'coefficients', 'embeddings',
+    'boxes', 'classes', 'class_support', 'scores', 'detection_scores', 'masks', 'coefficients',
+    'embeddings',
 )

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """FCB: the last convolution of a branch, taken where the predicted box is (paper, 3.1.2)."""
 
 from __future__ import annotations

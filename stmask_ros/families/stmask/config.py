@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The configurations of STMask: one frozen dataclass, and the released ones by name."""
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ class STMaskConfig:
     detection: 'distances' is a detection head of another kind, which a backbone brings with it:
         see DistanceHead. It has one kernel, which is spread over the boxes.
     num_classes: without the background (the classifier has one logit more, index 0).
+    class_outputs: of a head of distances, how many sigmoids each class has, the largest of which
+        is its score: a class that was merged of several has theirs. () for one each.
+    mask_branches: of a head of distances, the mask branch of each class, from 0: classes that
+        were taught later have one of their own. () for one of all.
     deformable_interval: in the stages C3 to C5 of a ResNet, block 0 and every block divisible by
         this has a modulated deformable 3x3; 0 for none.
     channels: of the feature pyramid, the prototype network and the heads.
@@ -52,6 +58,8 @@ class STMaskConfig:
     backbone: Backbone = 'resnet50'
     detection: Detection = 'calibrated'
     num_classes: int = 40
+    class_outputs: tuple[int, ...] = ()
+    mask_branches: tuple[int, ...] = ()
     deformable_interval: int = 0
     channels: int = 256
     num_prototypes: int = 32
@@ -97,11 +105,24 @@ class STMaskConfig:
                 "detection: 'distances' takes one kernel and the backbone 'csp', got "
                 f'{len(self.kernels)} and {self.backbone!r}'
             )
+        self._check_of_classes('class_outputs', 1)
+        self._check_of_classes('mask_branches', 0)
         calibrated = {self.class_calibration, self.mask_calibration, self.track_calibration}
         if calibrated != {'none'} and any(side % 2 == 0 for k in self.kernels for side in k):
             raise ValueError(f'FCB takes kernels of odd sides, got {self.kernels}')
         if self.correlation_patch % 2 == 0:
             raise ValueError(f'correlation_patch: expected odd, got {self.correlation_patch}')
+
+    def _check_of_classes(self, option: str, least: int) -> None:
+        values: tuple[int, ...] = getattr(self, option)
+        if values and (
+            self.detection != 'distances' or len(values) != self.num_classes
+            or min(values) < least
+        ):
+            raise ValueError(
+                f"{option}: expected with detection 'distances', for {self.num_classes} "
+                f'classes, {least} or more each, got {values}'
+            )
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> STMaskConfig:
@@ -137,6 +158,16 @@ class STMaskConfig:
     def num_coefficients(self) -> int:
         """What a mask is made of: prototypes and shapes."""
         return self.num_prototypes + self.shape_order**2
+
+    @property
+    def outputs_of_classes(self) -> tuple[int, ...]:
+        """How many outputs each class has."""
+        return self.class_outputs or (1,) * self.num_classes
+
+    @property
+    def branches_of_classes(self) -> tuple[int, ...]:
+        """The mask branch of each class."""
+        return self.mask_branches or (0,) * self.num_classes
 
     @property
     def anchor_shapes(self) -> tuple[Shape, ...]:

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Single-frame detections: thresholds and non-maximum suppression (specification, section 8)."""
 
 from __future__ import annotations
@@ -7,16 +9,19 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from stmask_ros.families.stmask.heads import InstanceOutput
 from stmask_ros.families.stmask.network import Predictions
 from stmask_ros.layers.boxes import box_iou
 from stmask_ros.layers.rows import Table, pick
 
-NmsMode = Literal['cross_class', 'per_class', 'greedy']
+NmsMode = Literal['cross_class', 'per_class', 'greedy', 'best_class']
 TOP_CANDIDATES = 200
 MAX_DETECTIONS = 100
+# Two boxes that overlap more are one object, whatever their classes: see best_class_nms.
+SAME_OBJECT_IOU = 0.9
+# Longer chains of boxes that suppress each other do not occur among 200.
+SUPPRESSION_ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -152,11 +157,38 @@ def greedy_nms(
     chosen = candidates.rows(rows)
     scores = (candidates.probabilities * candidates.centerness.unsqueeze(1))[rows, classes]
     pixels = chosen.boxes * 640 + chosen.boxes.new_tensor((0, 0, 1, 1))
+    from torchvision.ops import batched_nms  # slow to import
+
     kept = batched_nms(pixels, scores, classes, threshold)[:MAX_DETECTIONS]
     return Survivors(chosen.boxes, scores, classes + 1, chosen.anchors).rows(kept)
 
 
-_NMS = {'cross_class': cross_class_nms, 'per_class': per_class_nms, 'greedy': greedy_nms}
+def best_class_nms(
+    candidates: Candidates, threshold: float, score_threshold: float = 0.0
+) -> Survivors:
+    """
+    Classic NMS within each class, where each box keeps its best class only.
+
+    A box also goes for a stronger one of another class that covers it (SAME_OBJECT_IOU).
+    score_threshold is not used in this mode. Returns as cross_class_nms.
+    """
+    best, classes = candidates.probabilities.max(-1)
+    scores, order = _strongest(best * candidates.centerness, candidates.valid)
+    candidates, classes = candidates.rows(order), pick(classes, order) + 1
+    overlap = box_iou(candidates.boxes, candidates.boxes).triu(diagonal=1)
+    alike = classes.unsqueeze(-1) == classes.unsqueeze(-2)
+    suppresses = ((overlap > threshold) & alike) | (overlap > SAME_OBJECT_IOU)
+    keep = candidates.valid
+    for _ in range(SUPPRESSION_ROUNDS):
+        suppressed = (suppresses & keep.unsqueeze(-1)).any(-2)
+        keep = candidates.valid & ~suppressed
+    return Survivors(candidates.boxes, scores, classes * keep, candidates.anchors)
+
+
+_NMS = {
+    'cross_class': cross_class_nms, 'per_class': per_class_nms, 'greedy': greedy_nms,
+    'best_class': best_class_nms,
+}
 
 
 def _strongest(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

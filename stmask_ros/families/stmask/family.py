@@ -1,10 +1,13 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """STMask (CVPR 2021) as a family, see stmask_ros/families/family.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,7 +28,10 @@ from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.official import OFFICIAL, PAGE
 from stmask_ros.families.stmask.stepper import STMaskStepper
 from stmask_ros.families.stmask.tracks import TrackerConfig
-from stmask_ros.families.stmask.training.family import STMaskTraining
+
+if TYPE_CHECKING:
+    from stmask_ros.families.stmask.teaching.family import STMaskTeaching
+    from stmask_ros.families.stmask.training.family import STMaskTraining
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,20 @@ class STMaskFamily:
     name: str = 'stmask'
     page: str = PAGE
     official: Sequence[OfficialCheckpoint] = OFFICIAL
-    training: STMaskTraining = field(default_factory=STMaskTraining)
+
+    @cached_property
+    def training(self) -> STMaskTraining:
+        """How it learns; imported when it is asked for, as a node does not."""
+        from stmask_ros.families.stmask.training.family import STMaskTraining
+
+        return STMaskTraining()
+
+    @cached_property
+    def teaching(self) -> STMaskTeaching:
+        """How it learns further classes; imported when it is asked for, as a node does not."""
+        from stmask_ros.families.stmask.teaching.family import STMaskTeaching
+
+        return STMaskTeaching()
 
     def configuration_names(self) -> Sequence[str]:
         """See STMaskConfig.names."""
@@ -74,19 +93,13 @@ class STMaskFamily:
         return settings.over(TrackerConfig(), **options)
 
     def stepper(
-        self, network: STMask, device: torch.device, precision: Precision, in_batches: bool
+        self, network: STMask, device: torch.device, precision: Precision, in_batches: bool,
+        compiled: Compile | None = None,
     ) -> STMaskStepper:
         """Return a prepared copy of the network, ready to step."""
-        prepared = prepared_for_inference(network, device, getattr(torch, precision))
-        return STMaskStepper(prepared, device, in_batches)
-
-    def stepper_on_engine(
-        self, network: STMask, device: torch.device, precision: Precision, in_batches: bool,
-        compiled: Compile,
-    ) -> STMaskStepper:
-        """Return a prepared copy of the network, whose frames an engine computes."""
-        prepared = prepared_for_inference(network, device, getattr(torch, precision))
-        running = with_engine(prepared, network, compiled, precision)
+        running = prepared_for_inference(network, device, getattr(torch, precision))
+        if compiled is not None:
+            running = with_engine(running, network, compiled, precision)
         return STMaskStepper(running, device, in_batches)
 
 

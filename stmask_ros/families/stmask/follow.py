@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 One frame's part of a step: what was found, what was carried, and how the two join.
 
@@ -13,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import lowest_scores
 from stmask_ros.families.stmask.association import Association, associate
 from stmask_ros.families.stmask.detection import Detections, suppress
 from stmask_ros.families.stmask.masks import assemble
@@ -76,6 +79,9 @@ def _detected(
     survivors = suppress(now, frame, config.score_threshold, config.nms_threshold, config.nms)
     if config.retirement != 'never':
         survivors = survivors.only(survivors.valid & (survivors.scores > config.score_threshold))
+    if config.class_thresholds:
+        lowest = lowest_scores(config.class_thresholds, survivors.classes)
+        survivors = survivors.only(survivors.valid & (survivors.scores > lowest))
     if config.max_detections is not None:
         survivors = survivors.first(config.max_detections)
     return Detections.of(survivors, network.instances_at(now, frame, survivors.anchors))

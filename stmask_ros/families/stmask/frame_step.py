@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The part of a step that a device computes: from pixels and tracks to tracks."""
 
 from __future__ import annotations

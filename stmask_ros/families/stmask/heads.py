@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The prediction head, shared by all levels of the pyramid (specification, section 6)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the host reads of a frame's tracks: all of it in one copy from the device."""
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import are_off, lowest_scores
 from stmask_ros.families.stmask.masks import BINARY_THRESHOLD
 from stmask_ros.families.stmask.preprocess import Extent
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
@@ -40,8 +43,11 @@ def visible_tracks(tracks: TrackTable, extent: Extent, config: TrackerConfig) ->
     Those that are strong, with a mask, and centered in the image (specification, 9 and 11).
     """
     center = center_size(tracks.boxes)
+    lowest: float | Tensor = config.score_threshold
+    if config.class_thresholds:
+        lowest = lowest_scores(config.class_thresholds, tracks.classes)
     return (
-        (tracks.scores > config.score_threshold)
+        (tracks.scores > lowest)
         & ((tracks.masks > BINARY_THRESHOLD).sum((-2, -1)) > config.min_mask_area)
         & (center[..., 0] <= extent.width)
         & (center[..., 1] <= extent.height)
@@ -91,11 +97,12 @@ class HostTracks:
 
     def ended(self, config: TrackerConfig) -> BoolArray:
         """Bool [N]: forgotten after this frame."""
-        return self.gone(config) & (config.retirement != 'never')
+        ended = self.gone(config) & (config.retirement != 'never')
+        return ended | are_off(config.class_thresholds, self.classes)
 
     def shown(self, config: TrackerConfig) -> Int64Array:
         """Return the rows that a result shows: an end only of what was shown before."""
-        visible = self.visible & ~self.gone(config)
+        visible = self.visible & ~self.gone(config) & ~self.ended(config)
         ended = self.ended(config) & (self.reported > 0)
         return np.flatnonzero((self.ids > 0) & (visible | ended))
 

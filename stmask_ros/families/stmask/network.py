@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """STMask: one frame in, dense predictions and prototypes out, and a net that joins two frames."""
 
 from __future__ import annotations
@@ -85,21 +87,12 @@ class STMask(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, but for the first stage of the backbone where it is finer."""
+        """Of the weights and the feature maps."""
         return next(self.prediction_layers.parameters()).dtype
 
     def forward(self, images: Tensor) -> Predictions:
         """images: float [B, 3, H, W], normalised RGB, H and W multiples of 32."""
-        return self.after_first(self.first(images))
-
-    def first(self, images: Tensor) -> Tensor:
-        """Return the map of the backbone's first stage."""
-        (weight, *_) = self.backbone.first_layers()[0].parameters()
-        return self.backbone.first(images.to(weight.dtype))
-
-    def after_first(self, first: Tensor) -> Predictions:
-        """Return the predictions that the map of the backbone's first stage leads to."""
-        stages = self.backbone.following(first.to(self.dtype))
+        stages = self.backbone(images.to(self.dtype))
         pyramid = self.fpn(stages[-3:])
         head: HeadOutput = self.head(pyramid)
         prototypes = self._prototypes(stages, pyramid).float()

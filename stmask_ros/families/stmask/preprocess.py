@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From camera images to the network's input (specification, section 2)."""
 
 from __future__ import annotations
@@ -75,17 +77,18 @@ def on_device(pixels: Sequence[Image], device: torch.device) -> Tensor:
 
 def normalised(pixels: Tensor, config: STMaskConfig) -> Tensor:
     """Return uint8 BGR [B, h, w, 3] as the network's input, float32 [B, 3, H, W]."""
-    batch = pixels.flip(3).permute(0, 3, 1, 2).float()
+    # In planes before anything is computed: three numbers of a pixel fill no register.
+    planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     mean, scale = _normalisation(pixels.device)
     right = _padded(config.input_width) - config.input_width
     bottom = _padded(config.input_height) - config.input_height
-    return F.pad((batch - mean) * scale, (0, right, 0, bottom))
+    return F.pad(planes.sub_(mean).mul_(scale).flip(1), (0, right, 0, bottom))
 
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # what is kept must serve training as well
 def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
-    mean, deviation = torch.tensor((MEAN, STANDARD_DEVIATION)).to(device).view(2, 3, 1, 1)
+    mean, deviation = torch.tensor((MEAN, STANDARD_DEVIATION)).flip(1).to(device).view(2, 3, 1, 1)
     return mean, 1 / deviation
 
 

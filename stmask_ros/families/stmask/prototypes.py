@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Prototype networks: prototypes of stride 4 out (specification, section 5)."""
 
 from __future__ import annotations

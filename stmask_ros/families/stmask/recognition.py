@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which configuration a checkpoint belongs to, read from the names and shapes of its tensors."""
 
 from __future__ import annotations
@@ -12,10 +14,9 @@ from torch import Tensor
 
 from stmask_ros.families.errors import ModelError, UnrecognisedError
 from stmask_ros.families.family import Recognised
+from stmask_ros.families.shapes import Shapes, shapes_of
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask
-
-Shapes = dict[str, tuple[int, ...]]
 
 
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -30,7 +31,7 @@ def recognise(tensors: Mapping[str, Tensor], configuration: str | None = None) -
     tensors: as renamed() returns them. configuration: its name, if it is known already.
     Raises UnrecognisedError if none fits, ModelError if several do, listing them.
     """
-    shapes = _shapes(tensors)
+    shapes = shapes_of(tensors)
     options = _options(shapes)
     names = [configuration] if configuration is not None else STMaskConfig.names()
     wrong = {name: _differences(name, options, shapes) for name in names}
@@ -83,12 +84,4 @@ def _differences(name: str, options: Mapping[str, Any], shapes: Shapes) -> int:
 def _expected(config: STMaskConfig) -> Shapes:
     with torch.device('meta'):
         network = STMask(config)
-    return _shapes(network.state_dict())
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
-    """Return the shapes of all but the counters of batches, which a training may leave out."""
-    return {
-        key: tuple(value.shape) for key, value in tensors.items()
-        if not key.endswith('.num_batches_tracked')
-    }
+    return shapes_of(network.state_dict())

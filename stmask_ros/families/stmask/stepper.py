@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Steps of STMask: frames and memories in, the tracks that are shown and memories out."""
 
 from __future__ import annotations
@@ -9,16 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stmask_ros.families.family import ShownTracks, StepResult, StreamFrame
+from stmask_ros.families.appearance import Appearance
+from stmask_ros.families.family import PrototypeMaps, ShownTracks, StepResult, StreamFrame
 from stmask_ros.families.frames import Image, ScaledImage, Size
 from stmask_ros.families.stmask.frame_step import StepInput, StepOutput, compute
 from stmask_ros.families.stmask.host_tracks import HostTracks
 from stmask_ros.families.stmask.masks import image_masks, visible_part
 from stmask_ros.families.stmask.network import STMask
-from stmask_ros.families.stmask.preprocess import Extent, on_device, scaled
+from stmask_ros.families.stmask.preprocess import Extent, normalised, on_device, scaled
 from stmask_ros.families.stmask.tracks import StreamMemory, TrackerConfig, TrackTable
+from stmask_ros.layers.boxes import center_size, decode
 from stmask_ros.layers.captured import CapturingStep
-from stmask_ros.masks import Int64Array, RegionMask
+from stmask_ros.masks import Float32Array, Int64Array, RegionMask
 
 Frames = Sequence[StreamFrame[StreamMemory]]
 Compute = Callable[[StepInput, TrackerConfig], StepOutput]
@@ -52,6 +56,10 @@ class STMaskStepper:
         """Return no tracks and no features."""
         return StreamMemory(TrackTable.empty(self.network.config, self._device), None)
 
+    def appearance(self, memory: StreamMemory) -> Appearance:
+        """Return the embeddings of the remembered tracks, of their last detections."""
+        return Appearance.of(memory.tracks.ids.cpu().numpy(), memory.tracks.embeddings)
+
     def step(self, frames: Frames, tracker: TrackerConfig) -> list[StepResult[StreamMemory]]:
         """Segment and track one new frame of each of several streams."""
         # Greedy suppression has to read how many boxes there are.
@@ -61,6 +69,26 @@ class STMaskStepper:
             result for frame in frames
             for result in self._results([frame], self._computed_alone(frame, tracker), tracker)
         ]
+
+    def prototype_maps(self, image: ScaledImage) -> PrototypeMaps:
+        """Return the prototypes of an image."""
+        pixels = on_device([image.pixels], self._device)
+        now = self.network(normalised(pixels, self.network.config))
+        prototypes = visible_part(now.prototypes[0].movedim(-1, 0), self._extent)
+        return PrototypeMaps(prototypes.cpu().numpy(), now.temporal)
+
+    def carried_boxes(
+        self, before: PrototypeMaps, now: PrototypeMaps, boxes: Float32Array
+    ) -> Float32Array:
+        """Return where objects are in the next image; where they were without temporal fusion."""
+        if self.network.TemporalNet is None or not len(boxes):
+            return boxes
+        extent = torch.tensor([self._extent.width, self._extent.height] * 2, device=self._device)
+        inside = torch.from_numpy(boxes).to(self._device) * extent
+        frames = torch.zeros(len(boxes), dtype=torch.int64, device=self._device)
+        deltas, _ = self.network.propagate(before.temporal, now.temporal, inside, frames)
+        carried = decode(deltas, center_size(inside), self.network.config.variances)
+        return (carried / extent).cpu().numpy()
 
     def _computed_together(self, frames: Frames, tracker: TrackerConfig) -> StepOutput:
         pixels = on_device([frame.image.pixels for frame in frames], self._device)

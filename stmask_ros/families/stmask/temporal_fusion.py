@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Temporal fusion: carry objects from the previous frame to this one (paper, section 3.2)."""
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.layers.boxes import center_size, to_cells
+from stmask_ros.layers.vision_operators import roi_align
 
-ROI_SIZE = 7
+ROI_SIZE = (7, 7)
 LEGACY_ENLARGEMENT = 1.2
 
 
@@ -80,12 +82,13 @@ def correlate(previous: Tensor, current: Tensor, patch: int) -> Tensor:
     """
     batch, channels, height, width = previous.shape
     reach = patch // 2
-    padded = F.pad(current, (reach,) * 4).flatten(2)
     # All pairs by one matrix product, of which a band is kept: faster than patch * patch passes.
     # Divided first: a half precision number would overflow.
-    pairs = torch.bmm(padded.transpose(1, 2), previous.flatten(2) / channels)
+    pairs = torch.bmm(current.flatten(2).transpose(1, 2), previous.flatten(2) / channels)
+    around = (0, 0, reach, reach, reach, reach)
+    padded = F.pad(pairs.view(batch, height, width, -1), around).flatten(1, 2)
     index = _displaced_cells(height, width, patch, previous.device)
-    band = pairs.gather(1, index.expand(batch, -1, -1))
+    band = padded.gather(1, index.expand(batch, -1, -1))
     return F.leaky_relu(band, 0.1).view(batch, patch * patch, height, width)
 
 
@@ -111,8 +114,7 @@ def pool_regions(
     cells = cells.masked_fill(~regular, 0)
     rois = torch.cat((frames.to(cells.dtype).unsqueeze(1), cells), 1)
     # In single precision, in which the boxes are.
-    pooled: Tensor = roi_align(features.float(), rois, ROI_SIZE, aligned=True)
-    return pooled.to(features.dtype)
+    return roi_align(features.float(), rois, ROI_SIZE).to(features.dtype)
 
 
 def _legacy_cells(boxes: Tensor) -> Tensor:

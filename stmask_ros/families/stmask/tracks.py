@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The memory of a stream: its tracks and the previous frame's features. Values, never changed."""
 
 from __future__ import annotations
@@ -10,6 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmask_ros.families.class_thresholds import (
+    OFF,
+    ClassThresholds,
+    check_thresholds,
+    lowest_scores,
+)
 from stmask_ros.families.state import StreamState
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.detection import Detections, NmsMode
@@ -27,20 +35,28 @@ class TrackerConfig:
     How detections become tracks.
 
     score_threshold: lowest class probability of a detection, and lowest score shown [0, 1].
+    class_thresholds: lowest score of each class, of a detection and shown; a class that is off
+        still suppresses others, so that no thing comes back as its second best class. () for all.
     birth_threshold: lowest score of a detection that may start a track; a weaker one can only
         continue one [0, 1]. 0, as released, lets all of them.
     nms_threshold: IoU above which the weaker of two detections goes [0, 1].
-    nms: whether classes suppress each other (as released) or not.
+    nms: whether classes suppress each other ('cross_class', as released) or not; 'best_class' in
+        between lets things of two classes overlap and takes two boxes of one thing as one.
     max_detections: most detections that a frame may have after suppression, 100 in the paper;
         None for as many as there are, as released.
     matching: 'released' sums (1 + cosine) / 2, mask IoU and twice the box IoU (specification,
         section 11); 'paper' sums cosine and mask IoU (equation 15).
     new_track_score: a detection that matches no track better than this starts one; None takes
         the released 1.4, or 0.8 for the paper's matching score, whose threshold it leaves open.
+    class_penalty: taken from the matching score of a detection of another class than the track's,
+        0 or more; 0 as released.
     max_missed: frames in a row that a track is carried without a detection.
     score_decay: factor on a carried track's score, each frame.
     min_mask_area: a mask of this many cells or fewer is not shown [cells of stride 4].
     confirm_hits: detections that make a track CONFIRMED.
+    class_memory: how far a track's class is the one that most of its detections had: a vote of
+        each, weighed by score, whose weight falls by this factor with each further one [0, 1];
+        0, as released, takes the class of the latest.
     retirement: 'missed' forgets a track once it was missed more than max_missed times, and
         ignores detections that are too weak to be shown; 'never' keeps everything, as the
         released code does, so that a lost object can be found again after any time, and memory
@@ -49,29 +65,36 @@ class TrackerConfig:
     """
 
     score_threshold: float = 0.05
+    class_thresholds: ClassThresholds = ()
     birth_threshold: float = 0.0
     nms_threshold: float = 0.5
     nms: NmsMode = 'cross_class'
     max_detections: int | None = None
     matching: Literal['released', 'paper'] = 'released'
     new_track_score: float | None = None
+    class_penalty: float = 0.0
     max_missed: int = 10
     score_decay: float = 0.95
     min_mask_area: int = 1
     confirm_hits: int = 3
+    class_memory: float = 0.0
     retirement: Literal['missed', 'never'] = 'missed'
     capacity: int = 64
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        for name in ('score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay'):
+        for name in (
+            'score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay', 'class_memory'
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
         for name, lowest in (
-            ('max_missed', 0), ('min_mask_area', 0), ('confirm_hits', 1), ('capacity', 1)
+            ('class_penalty', 0), ('max_missed', 0), ('min_mask_area', 0), ('confirm_hits', 1),
+            ('capacity', 1),
         ):
             if getattr(self, name) < lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
+        check_thresholds(self.class_thresholds)
         if self.max_detections is not None and self.max_detections < 1:
             raise ValueError(f'max_detections: expected 1 or more, got {self.max_detections}')
 
@@ -82,6 +105,7 @@ class TrackTable(Table):
     N tracks, in the order of their ids; with a B in front for a batch, see Table.
 
     ids: int64 [N], from 1. boxes: [N, 4], fractions of the padded input. classes: int64 [N].
+    class_support: [N], by how much the votes for the class outweigh others', see class_memory.
     scores, detection_scores: [N], now and at the last detection. masks: soft, [N, H / 4, W / 4].
     coefficients: [N, prototypes], before their tanh. embeddings: [N, size].
     ages, hits, missed: int64 [N] frames. first_seen, last_detected: int64 [N] [ns].
@@ -92,6 +116,7 @@ class TrackTable(Table):
     ids: Tensor
     boxes: Tensor
     classes: Tensor
+    class_support: Tensor
     scores: Tensor
     detection_scores: Tensor
     masks: Tensor
@@ -117,10 +142,12 @@ class TrackTable(Table):
         ))
 
     def kept(self, config: TrackerConfig) -> TrackTable:
-        """Return the tracks that the next frame is to remember: not those missed too long."""
+        """Return the tracks to remember: not those missed too long, nor of a class that is off."""
         kept = self.valid
         if config.retirement != 'never':
             kept = kept & (self.missed <= config.max_missed)
+        if config.class_thresholds:
+            kept = kept & (lowest_scores(config.class_thresholds, self.classes) < OFF)
         return self.only(kept)
 
     @classmethod
@@ -131,7 +158,7 @@ class TrackTable(Table):
         one = torch.ones_like(ids)
         return cls(
             ids, detections.boxes, detections.classes, detections.scores, detections.scores,
-            masks, detections.coefficients, detections.embeddings,
+            detections.scores, masks, detections.coefficients, detections.embeddings,
             one, one, one * 0, one * stamp, one * stamp, one * 0,
         )
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """All that a network says of two frames: whether its weights compute numbers at all."""
 
 from __future__ import annotations

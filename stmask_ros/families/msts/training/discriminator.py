@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """
 The discriminator: true foreground masks from predicted ones, by the encoder's features.
 

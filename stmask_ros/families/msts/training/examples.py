@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Clips as the network learns from them (specification, section 9)."""
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from stmask_ros.families.family import Augmentation
 from stmask_ros.families.frames import AnnotatedFrame, Image, padded_to
 from stmask_ros.families.msts.config import MSTSConfig
 from stmask_ros.families.msts.preprocess import normalised, resized
+from stmask_ros.families.msts.training.augmentation import varied
 from stmask_ros.families.msts.training.targets import ClipTargets
 
 # Both sides of a batch's images are multiples of it [pixel].
@@ -39,7 +42,7 @@ def example(
     rng: np.random.Generator,
 ) -> Example:
     """
-    Return a clip as the network takes it, all frames varied alike.
+    Return a clip as the network takes it, all frames varied alike, or as the authors do.
 
     Objects are joined by their ids; one that is not seen in a frame has no mask and a box of
     zeros there.
@@ -48,7 +51,10 @@ def example(
         clip = [mirrored(frame) for frame in clip]
     if augmentation.color_jitter:
         clip = color_jittered(clip, augmentation.color_jitter, rng)
-    images = [resized(frame.image, config.short_side)[..., ::-1] for frame in clip]
+    side = config.short_side
+    if config.varied:
+        clip, side = varied(clip, side, rng)
+    images = [resized(frame.image, side)[..., ::-1] for frame in clip]
     return Example(np.stack(images), clip_targets(clip, images[0].shape[:2]))
 
 

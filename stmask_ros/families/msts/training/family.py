@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How MS-STS learns, see Training in stmask_ros/families/family.py."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The losses of all decoder layers (specification, section 9)."""
 
 from __future__ import annotations
@@ -42,8 +44,7 @@ class LossConfig:
     frames: of a clip, T. weights: of the terms. matching: of the pairs. absent_boxes: whether the
     boxes of frames where an object is absent, which are zeros, are learnt, as released.
     discriminator: weight of its term (section 11, C, proposes 0.05); 0 for none.
-    discriminator_warm_up: iterations in which this weight grows from 0. The discriminator itself
-    is no part of a checkpoint: a run that goes on begins with a fresh one.
+    discriminator_warm_up: iterations in which this weight grows from 0.
     """
 
     frames: int = 5

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which query learns which object: the cheapest pairs of a clip (specification, section 9)."""
 
 from __future__ import annotations

@@ -1,13 +1,17 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One pass of training: from clips to losses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import distributed, nn
 
 from stmask_ros.families.family import Precision
+from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.msts.network import MSTS
 from stmask_ros.families.msts.training.adversary import Adversary
 from stmask_ros.families.msts.training.examples import Batch, Example
@@ -29,14 +33,20 @@ class TrainingStep(nn.Module):
         self.precision = precision
         self._adversary = Adversary(network.config.channels, loss) if loss.discriminator else None
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what a run that goes on needs beside the network: the discriminator."""
+        return {} if self._adversary is None else self._adversary.state()
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a get_extra_state()."""
+        if self._adversary is not None:
+            self._adversary.resume(state, self.network.level_embed.device)
+
     def forward(self, examples: Sequence[Example]) -> Losses:
         """Return the losses of clips of one length."""
         device = self.network.level_embed.device
         batch = Batch.of(examples, device)
-        with torch.autocast(
-            device.type, torch.float16 if self.precision == 'float16' else torch.bfloat16,
-            enabled=self.precision != 'float32',
-        ):
+        with autocast(device, self.precision):
             clips = ClipPass.of(
                 self.network, batch.images, batch.valid, batch.targets, self.loss.matching
             )

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One pass of training: SipMask's losses, and that of the motion head."""
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from stmask_ros.families.family import Precision
+from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.sgnet.motion import motion_loss
 from stmask_ros.families.sgnet.network import SGNet
 from stmask_ros.families.sipmask.detection import Sizes, locations
@@ -20,7 +23,7 @@ from stmask_ros.families.sipmask.training.losses import (
     drawn_jitter,
     sipmask_losses,
 )
-from stmask_ros.families.sipmask.training.step import autocast, dense, on_device
+from stmask_ros.families.sipmask.training.step import dense, on_device
 from stmask_ros.families.sipmask.training.targets import FrameTargets, assign
 
 

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What SipMask learns from: a frame, another of the same video, and the objects in both."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What training minimises: a pure function of dense predictions and targets (section 10)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One pass of training: from examples to losses."""
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from stmask_ros.families.family import Precision
 from stmask_ros.families.frames import Geometry, ScaledImage
+from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.sipmask.network import Predictions, SipMask
 from stmask_ros.families.sipmask.preprocess import normalised, padded_batch
 from stmask_ros.families.sipmask.training.examples import Example, padded_targets
@@ -84,12 +87,4 @@ def dense(
     return DensePredictions(
         towers.class_logits, towers.distances, towers.centerness, coefficients,
         now.head.prototypes, tracking.float(), reference.float(), towers.level_sizes,
-    )
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Return a context in which a network computes in this precision."""
-    mixed = precision != 'float32'
-    return torch.autocast(
-        device.type, getattr(torch, precision) if mixed else torch.bfloat16, enabled=mixed
     )

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which cell learns which object: FCOS with centre sampling (specification, section 10)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the branches on the boxes of a kept detection head learn; the head itself does not."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What STMask learns from: images at the network's input size, and their objects."""
 
 from __future__ import annotations

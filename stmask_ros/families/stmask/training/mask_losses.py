@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How far soft masks are from the masks of their objects."""
 
 from __future__ import annotations

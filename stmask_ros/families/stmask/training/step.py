@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One pass of training: from images to losses."""
 
 from __future__ import annotations
@@ -5,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-import torch
 from torch import Tensor, nn
 
 from stmask_ros.families.family import Precision
+from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.preprocess import preprocess
@@ -49,7 +51,7 @@ class TrainingStep(nn.Module):
         examples = list(chain.from_iterable(batch))
         images = preprocess([example.image for example in examples], self.network.config, device)
         targets = [example.targets.to(device) for example in examples]
-        with self._autocast(device):
+        with autocast(device, self.precision):
             predictions = self.network(images)
             if isinstance(self.network.head, DistanceHead):
                 return instance_losses(
@@ -78,18 +80,8 @@ class TrainingStep(nn.Module):
         )
 
         def propagate(boxes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-            with self._autocast(boxes.device):
+            with autocast(boxes.device, self.precision):
                 deltas = self.network.propagate(first, second, boxes, pairs)
             return deltas[0].float(), deltas[1].float()
 
         return propagate
-
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(
-            device.type, getattr(torch, self.precision) if self._is_mixed else torch.bfloat16,
-            enabled=self._is_mixed,
-        )
-
-    @property
-    def _is_mixed(self) -> bool:
-        return self.precision != 'float32'

@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which anchor learns which object: ground truth, matching, and the anchors that matched."""
 
 from __future__ import annotations

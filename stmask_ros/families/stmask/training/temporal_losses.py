@@ -1,3 +1,5 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What temporal fusion learns: to carry an object's box and mask from one image to the next."""
 
 from __future__ import annotations

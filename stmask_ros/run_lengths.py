@@ -1,4 +1,6 @@
-"""Where the pixels of many masks are, from run lengths: lists, or the text of pycocotools."""
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""Where the pixels of masks are, from run lengths: lists, or the compressed text of COCO."""
 
 from __future__ import annotations
 
@@ -9,11 +11,16 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from stmask_ros.masks import MAXIMUM_PIXELS
-
 Int64Array = npt.NDArray[np.int64]
 Counts = list[int] | str | bytes
 Values = TypeVar('Values', Int64Array, npt.NDArray[np.float64])
+
+# Largest mask that is decoded [pixel], as in include/stmask_ros/mask_codec.hpp: nobody can ask for
+# more memory than this.
+MAXIMUM_PIXELS = 1 << 28
+
+# The longest text of a number; larger ones are no run of a mask.
+MOST_CHARACTERS = 7
 
 # Every character carries five bits of a number above '0'; the sixth says that it goes on, and
 # the fifth of the last character is the sign.
@@ -22,8 +29,6 @@ _FIVE_BITS = 31
 _GOES_ON = 32
 _ZERO = ord('0')
 _SIGN = 16
-_MOST_CHARACTERS = 7
-
 
 class RunError(ValueError):
     """Runs that are no mask of their image; `mask` is the index of the first such mask."""
@@ -35,24 +40,32 @@ class RunError(ValueError):
 
 
 def decode_spans(
-    counts: Sequence[Counts], sizes: Int64Array
+    counts: Sequence[Counts], sizes: Int64Array, *, exact: bool
 ) -> tuple[npt.NDArray[np.int32], Int64Array, Int64Array]:
     """
     Decode the runs of N masks in one go.
 
     counts: of each mask the runs, column by column, beginning with pixels outside of it; as a
-    list or as compressed text. sizes: int64 [N, 2], height and width of each mask's image.
+    list or as compressed text. sizes: int64 [N, 2], height and width [pixel] of each mask's image.
+    exact: whether the runs of a text must fill the image; otherwise they may end early, and the
+    last one outside is not looked at, as pycocotools does. Those of a list always must, as there.
     Returns the spans int32 [S, 2], first pixel and the one after the last of every run of mask
     pixels, in the order of the masks; int64 [N], how many each mask has; int64 [N], its area.
+    Raises RunError. pycocotools trusts texts: on damaged ones it writes outside its memory.
     """
     _check_sizes(sizes)
-    outside, inside, span_counts = _decode(counts, sizes)
-    _check_runs(outside, inside, span_counts, sizes)
+    pixels = sizes.prod(axis=1)
+    outside, inside, span_counts = _decode(counts, sizes, exact)
+    _check_runs(outside, inside, span_counts, sizes, pixels)
     areas = grouped_sums(inside, span_counts)
     steps = outside + inside
     ends = grouped_sums(steps, span_counts)
-    _check_ends(areas, ends, sizes)
-    _start_anew(steps, span_counts, ends)
+    _check_ends(areas, ends, sizes, pixels)
+    if exact:
+        texts = [not isinstance(entry, list) for entry in counts]
+        _check_totals(np.where(texts, ends, pixels), sizes)
+    if len(counts) > 1:
+        _start_anew(steps, span_counts, ends)
     span_ends = steps.cumsum()
     spans = np.empty((len(steps), 2), np.int32)
     spans[:, 0] = span_ends - inside
@@ -62,6 +75,8 @@ def decode_spans(
 
 def grouped_sums(values: Values, counts: Int64Array) -> Values:
     """Return the sums [N] of the first counts[0] values, of the next counts[1], and so on."""
+    if len(counts) == 1:
+        return cast('Values', values.sum(keepdims=True))
     sums = np.zeros(len(counts), values.dtype)
     if values.size:
         sums[counts > 0] = np.add.reduceat(values, _firsts(counts))
@@ -75,34 +90,35 @@ def short(value: Any) -> str:
 
 
 def _decode(
-    counts: Sequence[Counts], sizes: Int64Array
+    counts: Sequence[Counts], sizes: Int64Array, exact: bool
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
     """
     Return all masks' runs of pixels outside and inside, int64 [S] each, and each mask's number S.
 
-    Runs outside that are the last of their mask are left out.
+    Runs outside that are the last of their mask are left out, but for those of exact texts.
     """
     kinds = set(map(type, counts))
     if kinds <= {list}:
         return _from_lists(cast('Sequence[list[int]]', counts), sizes)
     if kinds <= {str}:
-        return _from_texts(cast('Sequence[str]', counts))
+        return _from_texts(cast('Sequence[str]', counts), exact)
     if kinds <= {bytes}:
-        return _from_texts(list(map(_text, cast('Sequence[bytes]', counts))))
+        return _from_texts(list(map(_text, cast('Sequence[bytes]', counts))), exact)
     parts = [
-        _decode_one(index, entry, sizes[index:index + 1]) for index, entry in enumerate(counts)
+        _decode_one(index, entry, sizes[index:index + 1], exact)
+        for index, entry in enumerate(counts)
     ]
     outside, inside, span_counts = (np.concatenate(part) for part in zip(*parts, strict=True))
     return outside, inside, span_counts
 
 
 def _decode_one(
-    index: int, counts: Counts, size: Int64Array
+    index: int, counts: Counts, size: Int64Array, exact: bool
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
     try:
         if isinstance(counts, list):
             return _from_lists([counts], size)
-        return _from_texts([_text(counts)])
+        return _from_texts([_text(counts)], exact)
     except RunError as error:
         raise RunError(index, str(error)) from error
 
@@ -126,12 +142,7 @@ def _from_lists(
         raise _not_whole(index, counts[index]) from error
     runs = np.frombuffer(values, np.uintc).astype(np.int64)
     span_counts = np.array([len(entry) // 2 for entry in counts], np.int64)
-    totals = grouped_sums(runs, 2 * span_counts) + rests
-    for index in np.flatnonzero(totals != sizes.prod(axis=1))[:1].tolist():
-        raise RunError(
-            index, f'the runs add up to {totals[index]} pixels, but size '
-            f'{sizes[index].tolist()} has {sizes[index].prod()}'
-        )
+    _check_totals(grouped_sums(runs, 2 * span_counts) + rests, sizes)
     return runs[::2], runs[1::2], span_counts
 
 
@@ -141,36 +152,44 @@ def _not_whole(index: int, runs: list[int]) -> RunError:
     )
 
 
-def _from_texts(texts: Sequence[str]) -> tuple[Int64Array, Int64Array, Int64Array]:
+def _from_texts(
+    texts: Sequence[str], exact: bool
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     # Up to the first character that is not ASCII, which is an error, characters are bytes.
-    characters = ''.join(texts).encode(errors='surrogatepass')
+    # A number more makes a last run outside one of a pair, which is not left out.
+    end = '0' if exact else ''
+    characters = (end.join(texts) + end).encode(errors='surrogatepass')
     digits = np.frombuffer(characters, np.uint8) - np.uint8(_ZERO)
-    borders = np.cumsum(list(map(len, texts)), dtype=np.int64)
-    more = (digits >= _GOES_ON).nonzero()[0]
-    _check_texts(texts, digits, borders, more)
-    (outside, inside), counts = _numbers(digits, more, borders)
+    borders = np.array([len(text) + len(end) for text in texts], np.int64).cumsum()
+    _check_texts(texts, digits, borders, len(end))
+    (outside, inside), number_counts = _numbers(digits, borders)
+    counts = number_counts // 2
     # A number is relative to the one before of its kind, but for the first outside.
     firsts = _firsts(counts)
     first_outside = outside[firsts]
     outside[firsts] = 0
     for steps in (outside, inside):
-        _start_anew(steps, counts, grouped_sums(steps, counts))
+        if len(counts) > 1:
+            _start_anew(steps, counts, grouped_sums(steps, counts))
         steps.cumsum(out=steps)
     outside[firsts] = first_outside
+    if exact:
+        inside[counts.cumsum()[number_counts % 2 == 0] - 1] = 0
     return outside, inside, counts
 
 
 def _numbers(
-    digits: npt.NDArray[np.uint8], more: Int64Array, borders: Int64Array
+    digits: npt.NDArray[np.uint8], borders: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
     """
-    Return all masks' numbers, int64 [2, S]: those outside and those inside; each mask's number S.
+    Return all masks' numbers, int64 [2, S]: those outside, those inside; how many each mask has.
 
-    digits: all characters; more: which of them go on; borders: int64 [N], where each mask ends.
-    The last of an odd number of numbers is left out: it is outside, at the end of its mask.
+    digits: all characters; borders: int64 [N], where each mask ends. The last of an odd number of
+    numbers is left out, but counted: it is outside, at the end of its mask.
     """
-    more_counts = np.diff(np.searchsorted(more, borders), prepend=0)
-    counts = np.diff(borders, prepend=0) - more_counts
+    more = (digits >= _GOES_ON).nonzero()[0]
+    more_counts = _steps(np.searchsorted(more, borders))
+    counts = _steps(borders) - more_counts
     odd = counts % 2 == 1
     last = digits < _GOES_ON
     last[borders[odd] - 1] = False
@@ -182,7 +201,7 @@ def _numbers(
     owners -= np.repeat(odd.cumsum() - odd, more_counts)
     owners = owners % 2 * len(numbers[0]) + owners // 2
     _complete(numbers.reshape(-1), digits[more[owned]], owners[owned])
-    return numbers, counts // 2
+    return numbers, counts
 
 
 def _complete(numbers: Int64Array, digits: npt.NDArray[np.uint8], owners: Int64Array) -> None:
@@ -191,19 +210,23 @@ def _complete(numbers: Int64Array, digits: npt.NDArray[np.uint8], owners: Int64A
 
     digits: all other characters, in their order; owners: int64, the index of each one's number.
     """
-    starts = np.diff(owners, prepend=-1).nonzero()[0]
-    counts = np.diff(starts, append=len(owners))
+    if not owners.size:
+        return
+    starts = _steps(owners + 1).nonzero()[0]
+    counts = _steps(np.append(starts[1:], owners.size))
     places = np.arange(len(owners)) - np.repeat(starts, counts)
     numbers[owners[starts]] <<= _BITS * counts
     np.add.at(numbers, owners, (digits & _FIVE_BITS).astype(np.int64) << _BITS * places)
 
 
 def _check_texts(
-    texts: Sequence[str], digits: npt.NDArray[np.uint8], borders: Int64Array, more: Int64Array
+    texts: Sequence[str], digits: npt.NDArray[np.uint8], borders: Int64Array, added: int
 ) -> None:
-    ends = borders[borders > 0] - 1
+    """Raise RunError for the first damaged text; added: characters that end each of them."""
+    more = (digits >= _GOES_ON).nonzero()[0]
+    ends = borders[borders > added] - 1 - added
     # Of a number that is too long, all characters but the last go on, in a row.
-    row = _MOST_CHARACTERS - 1
+    row = MOST_CHARACTERS - 1
     bad = np.concatenate([
         (digits >= 2 * _GOES_ON).nonzero()[0],
         ends[digits[ends] >= _GOES_ON],
@@ -215,6 +238,13 @@ def _check_texts(
             index, 'expected a list of runs or compressed RLE text as counts, '
             f'got {short(texts[index])}'
         )
+
+
+def _steps(values: Int64Array) -> Int64Array:
+    """Return the differences from each value to the next, beginning at 0; np.diff takes longer."""
+    steps = values.copy()
+    steps[1:] -= values[:-1]
+    return steps
 
 
 def _firsts(counts: Int64Array) -> Int64Array:
@@ -230,9 +260,8 @@ def _start_anew(values: Int64Array, counts: Int64Array, sums: Int64Array) -> Non
 
 
 def _check_sizes(sizes: Int64Array) -> None:
-    # Sides first: their product might wrap.
-    wrong = (sizes > MAXIMUM_PIXELS).any(axis=1) | (sizes < 0).any(axis=1)
-    wrong |= np.where(wrong, 0, sizes[:, 0] * sizes[:, 1]) > MAXIMUM_PIXELS
+    # A product of whole numbers might wrap.
+    wrong = (sizes < 0).any(axis=1) | (sizes.prod(axis=1, dtype=np.float64) > MAXIMUM_PIXELS)
     for index in wrong.nonzero()[0][:1].tolist():
         raise RunError(
             index, f'a size of {sizes[index].tolist()}: expected at most {MAXIMUM_PIXELS} pixels'
@@ -240,27 +269,37 @@ def _check_sizes(sizes: Int64Array) -> None:
 
 
 def _check_runs(
-    outside: Int64Array, inside: Int64Array, counts: Int64Array, sizes: Int64Array
+    outside: Int64Array, inside: Int64Array, counts: Int64Array, sizes: Int64Array,
+    pixels: Int64Array,
 ) -> None:
     """Look at runs one by one before they are added up: a sum can be made to wrap."""
     ends = counts.cumsum()
-    negative = (outside < 0) | (inside < 0)
-    for run in negative.nonzero()[0][:1]:
+    for run in (np.minimum(outside, inside) < 0).nonzero()[0][:1]:
         index = int(np.searchsorted(ends, run, side='right'))
         raise RunError(index, 'compressed counts with a run of negative length')
     longer = np.maximum(outside, inside)
-    for run in (longer > sizes.prod(axis=1).repeat(counts)).nonzero()[0][:1]:
+    for run in (longer > pixels.repeat(counts)).nonzero()[0][:1]:
         index = int(np.searchsorted(ends, run, side='right'))
         raise RunError(
             index, f'{longer[run]} pixels in a mask of size {sizes[index].tolist()}'
         )
 
 
-def _check_ends(areas: Int64Array, ends: Int64Array, sizes: Int64Array) -> None:
-    pixels = sizes.prod(axis=1)
+def _check_ends(
+    areas: Int64Array, ends: Int64Array, sizes: Int64Array, pixels: Int64Array
+) -> None:
     for index in (areas > pixels).nonzero()[0][:1].tolist():
         raise RunError(
             index, f'{areas[index]} pixels in a mask of size {sizes[index].tolist()}'
         )
     for index in (ends > pixels).nonzero()[0][:1].tolist():
         raise RunError(index, f'runs that end outside a mask of size {sizes[index].tolist()}')
+
+
+def _check_totals(totals: Int64Array, sizes: Int64Array) -> None:
+    pixels = sizes.prod(axis=1)
+    for index in (totals != pixels).nonzero()[0][:1].tolist():
+        raise RunError(
+            index, f'the runs add up to {totals[index]} pixels, but size '
+            f'{sizes[index].tolist()} has {pixels[index]}'
+        )

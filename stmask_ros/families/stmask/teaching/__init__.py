@@ -1,0 +1,3 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""How heads of distances learn new classes."""
