@@ -7,8 +7,9 @@ Label ten things over thirty frames as a newcomer does, in a real browser, and c
 
 DATA holds davis/. Nine drawn things pass a camel, all with true masks. A thing is begun where it
 is seen first, from where the program carries it on; then each picture is looked at, and what is
-less right than a person lets pass is clicked, from where the program carries it on again. Needs
-Playwright for Python.
+less right than a person lets pass is clicked, from where the program carries it on again. The
+person takes the time of each action in real time, while the program may work; he waits for what
+the page shows as on its way to his picture. Needs Playwright for Python.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmark.teach import video
 from benchmark.teaching_scene import KINDS, Frame, Mask, Thing, labels_of, scene, thing, write
-from stmask_ros.labelling.folder import decoded, read_labels, write_labels
+from stmask_ros.labelling.folder import Labels, decoded, read_labels, write_labels
+from stmask_ros.labelling.outlines import filled
 from stmask_ros.training.motion import wander
 
 VIDEO, EVERY, FRAMES = 'camel', 3, 30
@@ -45,24 +47,36 @@ QUIET = 0.3
 
 @dataclass
 class Person:
-    """A newcomer at the page; actions: what was done, waited: for the program [s]."""
+    """
+    A newcomer at the page.
+
+    clicks, keys: that were done. waited: for the program, beyond the time of an action [s].
+    begun, free: when the first action began, and when the next one may [s].
+    """
 
     page: Page
     folder: Path
     frames: Sequence[Frame]
+    begun: float
+    free: float
     here: int = 0
     clicks: int = 0
     keys: int = 0
     waited: float = 0.0
 
+    def _take_time(self) -> None:
+        time.sleep(max(self.free + ACTION - time.monotonic(), 0))
+
     def press(self, key: str) -> None:
         """Press a key, and wait."""
+        self._take_time()
         self.keys += 1
         self.page.keyboard.press(key)
         self._wait()
 
     def click(self, x: float, y: float, inside: bool) -> None:
         """Click a pixel, and wait."""
+        self._take_time()
         self.clicks += 1
         box = self.page.locator('#picture').bounding_box()
         assert box is not None
@@ -73,17 +87,37 @@ class Person:
         self._wait()
 
     def _wait(self) -> None:
+        """Wait until the page has answered."""
+        self._wait_for_none('body.busy, #masks:not([data-picture])')
+
+    def wait_for_masks(self) -> None:
+        """Wait until all masks have come to the picture that is shown."""
+        self._wait_for_none('#tracks li.coming')
+
+    def wait_for_all(self) -> Labels:
+        """Wait until all masks have been carried on, and return the labels."""
+        start = time.monotonic()
+        labels = read_labels(self.folder)
+        while any(track.carrying for track in labels.tracks):
+            labels = read_labels(self.folder)
+            self.free = time.monotonic()
+        self.waited += max(self.free - start, 0)
+        return labels
+
+    def _wait_for_none(self, selector: str) -> None:
         start = last = time.monotonic()
         while time.monotonic() - last < QUIET:
-            if self.page.locator('body.busy').count():
+            if self.page.locator(selector).count():
                 last = time.monotonic()
             time.sleep(0.01)
         self.waited += last - start
+        self.free = max(self.free, last)
 
     def go(self, number: int) -> None:
         """Look at another picture."""
         if number == self.here:
             return
+        self._take_time()
         self.clicks += 1
         self.page.locator('#pictures button').nth(number).click()
         self.page.locator('#where', has_text=f'{number + 1} of ').wait_for()
@@ -92,15 +126,21 @@ class Person:
 
     def choose(self, track: int) -> None:
         """Choose a thing in the list."""
+        self._take_time()
         self.clicks += 1
         self.page.locator('#tracks li', has_text=re.compile(rf'#{track}\b')).click()
         self._wait()
 
     def mask(self, track: int) -> Mask:
         """Return the mask that is shown of a thing, bool [H, W]."""
-        found = [each for each in read_labels(self.folder).tracks if each.id == track]
-        mask = found[0].masks[self.here] if found else None
-        return np.zeros_like(self.frames[0].masks[0]) if mask is None else decoded(mask)
+        height, width = self.frames[0].masks[0].shape
+        shown = self.page.locator(f'#masks path[data-track="{track}"]')
+        paths = shown.first.get_attribute('d') if shown.count() else ''
+        polygons = [
+            [float(value) for value in part.replace('L', ',').split(',')]
+            for part in re.findall('M([^Z]+)Z', paths or '')]
+        mask = filled(polygons, height, width) if polygons else None
+        return np.zeros((height, width), bool) if mask is None else decoded(mask)
 
     def correct(self, track: int, row: int) -> None:
         """Click until the mask of the chosen thing is good, or patience ends."""
@@ -115,9 +155,11 @@ class Person:
         """Name and click a thing where it is seen first; return its track."""
         self.go(next(n for n, f in enumerate(self.frames) if f.masks[row].sum() >= LEAST))
         self.press('n')
+        self._take_time()
         self.keys += 1
         self.page.fill('#class', name)
         self.page.keyboard.press('Enter')
+        self._wait()
         known = {track.id for track in read_labels(self.folder).tracks}
         truth = self.frames[self.here].masks[row]
         self.click(*worst(np.zeros_like(truth), truth))
@@ -127,6 +169,7 @@ class Person:
 
     def review(self, tracks: Sequence[int]) -> None:
         """Look at the picture, correct what is wrong, and say that it is done."""
+        self.wait_for_masks()
         for row, track in enumerate(tracks):
             truth, mask = self.frames[self.here].masks[row], self.mask(track)
             if iou(mask, truth) >= GOOD or (truth.sum() < LEAST and not mask.any()):
@@ -190,17 +233,18 @@ def started(folder: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def tell(person: Person, tracks: Sequence[int]) -> None:
-    """Print the figures."""
-    labels = read_labels(person.folder)
+    """Print the figures, when all masks have been carried on."""
+    labels = person.wait_for_all()
     overlaps = np.array([
         iou(decoded(mask), truth) if (mask := labels.track(track).masks[number]) else 0.0
         for row, track in enumerate(tracks) for number, frame in enumerate(person.frames)
         if (truth := frame.masks[row]).sum() >= LEAST])
     actions = person.clicks + person.keys
-    seconds = ACTION * actions + person.waited
+    seconds = person.free - person.begun
     sys.stdout.write(
         f'{person.clicks} clicks and {person.keys} keys at {ACTION:.0f} s, '
-        f'{person.waited:.0f} s waited: {seconds / 60:.1f} minutes\n'
+        f'{person.waited:.0f} s waited, {seconds - ACTION * actions - person.waited:.0f} s of the '
+        f'person itself: {seconds / 60:.1f} minutes\n'
         f'{len(overlaps)} masks, mean IoU {overlaps.mean():.3f}, '
         f'{100 * (overlaps >= 0.5).mean():.0f} % at least 0.5\n')
 
@@ -226,10 +270,9 @@ def main() -> None:
             page.set_default_timeout(300_000)
             page.goto(address)
             page.locator('#pictures button').nth(FRAMES - 1).wait_for()
-            person = Person(page, folder, frames)
+            now = time.monotonic()
+            person = Person(page, folder, frames, now, now)
             tracks = [person.begin(row, name) for row, name in enumerate(CLASSES)]
-            sys.stdout.write(f'begun and carried: {person.clicks} clicks, {person.keys} keys, '
-                             f'{person.waited:.0f} s waited\n')
             tell(person, tracks)
             person.go(0)
             for _ in frames:

@@ -32,6 +32,7 @@ def register(commands: SubParsers) -> None:
 def _run(options: argparse.Namespace) -> int:
     from stmask_ros.evaluation.dataset import DatasetError
     from stmask_ros.families.family import TrackerSettings
+    from stmask_ros.labelling.background import carrying_on
     from stmask_ros.labelling.editor import Editor, locked
     from stmask_ros.labelling.folder import check_pictures, read_labels
     from stmask_ros.labelling.server import LabelServer
@@ -44,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
             options.model, options.device, TrackerSettings(score_threshold=0.05))
         with locked(options.folder):
             editor = Editor(options.folder, Viewer(options.folder, segmenter))
-            with LabelServer(options.folder, editor, options.port) as server:
+            with LabelServer(options.folder, editor, options.port) as server, carrying_on(editor):
                 sys.stdout.write(f'open {server.address} in a browser; Ctrl+C ends\n')
                 sys.stdout.flush()
                 server.serve_forever()

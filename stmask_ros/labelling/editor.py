@@ -4,16 +4,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from itertools import islice, takewhile
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Protocol
 
 from stmask_ros import output_files
-from stmask_ros.evaluation.dataset import Category, DatasetError
+from stmask_ros.evaluation.dataset import DatasetError
 from stmask_ros.evaluation.rle import Rle
+from stmask_ros.labelling.carries import (
+    Carry,
+    coming_to,
+    end_of_carry,
+    first_carry,
+    with_carried,
+    with_carry,
+    without_carries,
+)
+from stmask_ros.labelling.changes import class_id, track_of, with_class, with_masks, with_track
 from stmask_ros.labelling.exchange import Picture, Pictures, check_overlaps, masks_at
 from stmask_ros.labelling.folder import (
     Labels,
@@ -28,8 +39,6 @@ from stmask_ros.labelling.proposal import Box, Click, Hints
 from stmask_ros.masks import BoolArray
 
 _UNDO_STEPS = 200
-# Pictures that a mask is carried on to at once, so that nobody waits long.
-_FARTHEST = 60
 
 
 class Proposer(Protocol):
@@ -55,6 +64,13 @@ class Moment:
     labels: Labels
     hints: Mapping[tuple[int, int], Hints] = field(default_factory=dict)
 
+    def with_carried(
+        self, track_id: int, frame: int, before: Rle, mask: Rle | None
+    ) -> Moment:
+        """Return this moment with a mask that was carried to a frame; see carries."""
+        labels = with_carried(self.labels, track_id, frame, before, mask)
+        return self if labels is self.labels else replace(self, labels=labels)
+
 
 def locked(folder: Path) -> AbstractContextManager[None]:
     """Keep others from labelling the same folder; OutputError if somebody does."""
@@ -65,11 +81,15 @@ class Editor:
     """
     The labels of a folder and what is done to them.
 
-    Every method that changes them writes annotations.json, whole, before it returns. Pictures are
-    numbered as Pictures numbers them. All raise DatasetError for what does not exist.
+    Every method by which a person changes them writes annotations.json, whole, before it returns.
+    Pictures are numbered as Pictures numbers them. All raise DatasetError for what does not exist.
 
-    A mask that a person made is carried on through the pictures that follow, in place of masks
-    that were carried there before, up to one that the person finished, or that has another mask.
+    A mask that a person made is to be carried on through the pictures that follow, in place of
+    masks that were carried there before, up to one that the person finished, or that has another
+    mask. A thread may do that, by next_carry() and carry_on(); the file says what is still to be
+    done, and has the masks at the end of each carry, or with the person's next change.
+
+    turn: is to be held while any other method is called.
     """
 
     def __init__(self, folder: Path, proposer: Proposer) -> None:
@@ -82,6 +102,9 @@ class Editor:
         if not self.pictures:
             raise DatasetError(f'{folder} has no pictures to label')
         self._before: list[Moment] = []
+        self._is_closed = False
+        self.turn = threading.Condition()
+        self.trouble = ''
 
     @property
     def labels(self) -> Labels:
@@ -99,7 +122,7 @@ class Editor:
         """Return whether a mask was carried to a picture, and no person has finished that."""
         picture = self.picture(number)
         frames = next(v.frames for v in self.labels.videos if v.id == picture.video_id)
-        return (picture.frame in _track(self.labels, track_id).carried
+        return (picture.frame in track_of(self.labels, track_id).carried
                 and not frames[picture.frame].is_labelled)
 
     def click(self, number: int, track_id: int | None, click: Click, name: str) -> int:
@@ -133,33 +156,31 @@ class Editor:
         following = number + 1
         if following == len(self.pictures) or self.pictures[following].frame == 0:
             raise DatasetError('this is the last picture of its video')
-        if not self._following(self.labels, number, track_id):
+        frame = self.picture(number).frame
+        if end_of_carry(self.labels, track_id, frame) == frame + 1:
             raise DatasetError('the next picture is done, or has a mask that was not carried')
-        labels = self._carried_on(self.labels, number, track_id)
-        if track_id not in masks_at(labels, self.pictures[following]):
-            raise DatasetError(f'track {track_id} was not found in the next picture: click it')
-        self._save(labels)
+        self._save(with_carry(self.labels, track_id, frame))
         return following
 
     def remove(self, number: int, track_id: int) -> None:
         """Take a track out of a picture, and the masks that were carried on from there."""
-        picture = self.picture(number)
-        _track(self.labels, track_id)
-        frames = [picture.frame, *(
-            each.frame for each in self._following(self.labels, number, track_id))]
-        self._save(_with_masks(self.labels, track_id, dict.fromkeys(frames)))
+        frame = self.picture(number).frame
+        frames = range(frame, end_of_carry(self.labels, track_id, frame))
+        labels = without_carries(self.labels, track_id, frames)
+        self._save(with_masks(labels, track_id, dict.fromkeys(frames)))
 
     def rename(self, track_id: int, name: str) -> None:
         """Give a track another class, which may be new."""
-        labels = _with_class(self.labels, name)
-        track = replace(_track(labels, track_id), category_id=_class_id(labels, name))
-        self._save(_with_track(labels, track))
+        labels = with_class(self.labels, name)
+        track = replace(track_of(labels, track_id), category_id=class_id(labels, name))
+        self._save(with_track(labels, track))
 
     def mark(self, number: int, is_labelled: bool) -> None:
         """Say whether a person has finished a picture, in which no two tracks are one thing."""
         picture = self.picture(number)
         if is_labelled:
             check_overlaps(self.labels, self.pictures, [number])
+            self._check_all_are_there(picture)
         self._save(replace(self.labels, videos=tuple(
             replace(video, frames=tuple(
                 replace(frame, is_labelled=is_labelled) if index == picture.frame else frame
@@ -172,13 +193,66 @@ class Editor:
             raise DatasetError('there is nothing to undo since the program started')
         write_labels(self._folder, self._before[-1].labels)
         self._moment = self._before.pop()
+        self.turn.notify_all()
+
+    def next_carry(self) -> Carry | None:
+        """Wait for a mask that is to be carried on, and return it; None when this is closed."""
+        with self.turn:
+            self.turn.wait_for(lambda: self._is_closed or first_carry(self.labels))
+            return None if self._is_closed else first_carry(self.labels)
+
+    def carry_on(self, carry: Carry) -> None:
+        """Carry a mask on, until a person did something instead."""
+        pictures = [each for each in self.pictures if each.video_id == carry.video_id][
+            carry.frame:carry.end]
+        masks = self._proposer.carried(decoded(carry.mask), pictures)
+        before: Rle | None = carry.mask
+        for picture, mask in zip(
+                pictures[1:], chain(map(encoded, masks), repeat(None)), strict=False):
+            with self.turn:
+                if before is None or not self._place(carry.track_id, picture, before, mask):
+                    return
+            before = mask
+
+    def give_up(self, carry: Carry, trouble: str) -> None:
+        """Carry a mask no farther, for a reason; not on the disk: the next start tries again."""
+        with self.turn:
+            self.trouble = f'track {carry.track_id} was not carried on: {trouble}'
+            if any(track.id == carry.track_id for track in self.labels.tracks):
+                self._moment = replace(self._moment, labels=without_carries(
+                    self.labels, carry.track_id, range(carry.frame, carry.end)))
+
+    def close(self) -> None:
+        """Carry nothing any more."""
+        with self.turn:
+            self._is_closed = True
+            self.turn.notify_all()
+
+    def _place(self, track_id: int, picture: Picture, before: Rle, mask: Rle | None) -> bool:
+        """Take a mask that was carried to a picture; return False if it is not wanted any more."""
+        moment, *past = (
+            each.with_carried(track_id, picture.frame, before, mask)
+            for each in (self._moment, *self._before))
+        if self._is_closed or moment is self._moment:
+            return False
+        if picture.frame not in track_of(moment.labels, track_id).carrying:
+            write_labels(self._folder, moment.labels)
+        self._moment, self._before = moment, past
+        return True
+
+    def _check_all_are_there(self, picture: Picture) -> None:
+        for track in self.labels.tracks_of(picture.video_id):
+            if picture.frame in coming_to(track):
+                raise DatasetError(
+                    f'track {track.id} is still on its way to this picture: look at it when it '
+                    'is there')
 
     def _hints(self, number: int, track_id: int | None) -> Hints:
         """Return what was said of a track, or the mask that it came with."""
         picture = self.picture(number)
         if track_id is None:
             return Hints()
-        _track(self.labels, track_id)
+        track_of(self.labels, track_id)
         mask = masks_at(self.labels, picture).get(track_id)
         given = Hints(base=None if mask is None else decoded(mask))
         return self._moment.hints.get((number, track_id), given)
@@ -190,40 +264,19 @@ class Editor:
             raise DatasetError('nothing was found there: click at another place, or draw a box')
         labels = self.labels
         if track_id is None:
-            labels = _with_class(labels, name)
+            labels = with_class(labels, name)
             track_id = max((track.id for track in labels.tracks), default=0) + 1
             length = len(next(v for v in labels.videos if v.id == picture.video_id).frames)
             track = LabelTrack(
-                track_id, picture.video_id, _class_id(labels, name), (None,) * length)
-            labels = _with_track(labels, track)
-        elif _track(labels, track_id).video_id != picture.video_id:
+                track_id, picture.video_id, class_id(labels, name), (None,) * length)
+            labels = with_track(labels, track)
+        elif track_of(labels, track_id).video_id != picture.video_id:
             raise DatasetError(f'track {track_id} is in another video: begin a new one')
-        labels = _with_masks(labels, track_id, {picture.frame: mask})
+        labels = with_masks(labels, track_id, {picture.frame: mask})
         self._save(
-            self._carried_on(labels, number, track_id),
+            with_carry(labels, track_id, picture.frame),
             {**self._moment.hints, (number, track_id): hints})
         return track_id
-
-    def _following(self, labels: Labels, number: int, track_id: int) -> list[Picture]:
-        """Return the pictures that a track's mask in a picture is carried on to."""
-        track, picture = _track(labels, track_id), self.picture(number)
-        frames = next(v.frames for v in labels.videos if v.id == picture.video_id)
-
-        def is_open(other: Picture) -> bool:
-            return other.video_id == picture.video_id and not frames[other.frame].is_labelled and (
-                track.masks[other.frame] is None or other.frame in track.carried)
-
-        return list(takewhile(is_open, self.pictures[number + 1:number + 1 + _FARTHEST]))
-
-    def _carried_on(self, labels: Labels, number: int, track_id: int) -> Labels:
-        """Return labels with the mask of a track in a picture carried on from there."""
-        picture = self.picture(number)
-        following = self._following(labels, number, track_id)
-        mask = masks_at(labels, picture)[track_id]
-        found = map(encoded, self._proposer.carried(decoded(mask), [picture, *following]))
-        masks: dict[int, Rle | None] = dict.fromkeys(each.frame for each in following)
-        masks |= zip(masks, islice(takewhile(bool, found), len(masks)), strict=False)
-        return _with_masks(labels, track_id, masks, are_carried=True)
 
     def _save(
         self, labels: Labels, hints: Mapping[tuple[int, int], Hints] | None = None
@@ -231,43 +284,5 @@ class Editor:
         write_labels(self._folder, labels)
         self._before = [*self._before, self._moment][-_UNDO_STEPS:]
         self._moment = Moment(labels, hints or {})
-
-
-def _track(labels: Labels, track_id: int) -> LabelTrack:
-    try:
-        return labels.track(track_id)
-    except KeyError:
-        raise DatasetError(f'there is no track {track_id}') from None
-
-
-def _with_track(labels: Labels, track: LabelTrack) -> Labels:
-    """Return labels with a track instead of the one of the same id, or a new one."""
-    others = {each.id: each for each in labels.tracks} | {track.id: track}
-    kept = [each for each in others.values() if each.id == track.id or any(each.masks)]
-    return replace(labels, tracks=tuple(kept))
-
-
-def _with_masks(
-    labels: Labels, track_id: int, masks: Mapping[int, Rle | None], are_carried: bool = False
-) -> Labels:
-    """Return labels with other masks of a track, by frame; without the track if none is left."""
-    track = _track(labels, track_id)
-    changed = replace(
-        track, masks=tuple(masks.get(frame, each) for frame, each in enumerate(track.masks)),
-        carried=track.carried - masks.keys() | {
-            frame for frame, mask in masks.items() if mask and are_carried})
-    tracks = _with_track(labels, changed).tracks
-    return replace(labels, tracks=tuple(each for each in tracks if any(each.masks)))
-
-
-def _with_class(labels: Labels, name: str) -> Labels:
-    if not name.strip():
-        raise DatasetError('name the class first, such as "pallet"')
-    if name in {each.name for each in labels.categories}:
-        return labels
-    number = max((each.id for each in labels.categories), default=0) + 1
-    return replace(labels, categories=(*labels.categories, Category(number, name)))
-
-
-def _class_id(labels: Labels, name: str) -> int:
-    return next(each.id for each in labels.categories if each.name == name)
+        self.trouble = ''
+        self.turn.notify_all()

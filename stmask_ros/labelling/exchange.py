@@ -264,7 +264,9 @@ def _merged_tracks(
         empty: list[Rle | None] = [None] * lengths[picture.video_id]
         masks.setdefault(track_id, empty)[picture.frame] = each.mask
     return [
-        replace(track, masks=tuple(masks[track.id])) for track in tracks.values()
+        replace(track, masks=tuple(masks[track.id]), carrying={
+            frame: end for frame, end in track.carrying.items() if masks[track.id][frame]})
+        for track in tracks.values()
         if any(masks[track.id])
     ]
 

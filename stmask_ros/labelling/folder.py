@@ -6,14 +6,15 @@ A folder of pictures to be labelled: `images/` and `annotations.json` beside it.
 The file is YouTube-VIS JSON, so that evaluation and training read it as it is. Each video has two
 lists more, of as many entries as `file_names`: `labelled`, true for a frame that a person has
 looked at, false for one that only a model has labelled; and `reasons`, why the frame was chosen.
-Each track has one more: `carried`, the frames whose masks come from another frame.
+Each track has two more: `carried`, the frames whose masks come from another frame, and
+`carrying`, those whose masks are still to be carried on, each with the frame before which it ends.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ class LabelTrack:
 
     masks: one for each frame of the video as `encoded` gives it, None where it is not seen.
     is_crowd: several objects in one mask. carried: the frames whose masks the program carried
-    there from another frame.
+    there from another frame. carrying: the frames whose masks are still to be carried on to those
+    that follow, each with the frame before which that ends.
     """
 
     id: int
@@ -77,6 +79,7 @@ class LabelTrack:
     masks: tuple[Rle | None, ...]
     is_crowd: bool = False
     carried: frozenset[int] = frozenset()
+    carrying: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ def read_labels(folder: Path) -> Labels:
     )
     tracks = tuple(
         LabelTrack(t.id, t.video_id, t.category_id, tuple(t.sequence.masks), t.is_crowd,
-                   _carried(entries[t.id], len(t.sequence.masks)))
+                   _carried(entries[t.id], len(t.sequence.masks)),
+                   _carrying(entries[t.id], t.sequence.masks))
         for t in dataset.tracks
     )
     videos = tuple(_video(video, records[video.id]) for video in dataset.videos)
@@ -205,6 +209,17 @@ def _carried(record: Record, count: int) -> frozenset[int]:
     return frozenset(frames)
 
 
+def _carrying(record: Record, masks: Sequence[Rle | None]) -> dict[int, int]:
+    pairs = record.items('carrying') if record.has('carrying') else []
+    for pair in pairs:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair)
+                and 0 <= pair[0] < pair[1] <= len(masks) and masks[pair[0]] is not None):
+            raise DatasetError(
+                f"{record.where}: 'carrying': expected pairs of a frame with a mask, and a later "
+                f'one, {len(masks)} at most')
+    return dict(pairs)
+
+
 def _list(
     record: Record, name: str, count: int, kind: type, default: Sequence[Any]
 ) -> Sequence[Any]:
@@ -237,7 +252,7 @@ def _track_entry(track: LabelTrack) -> dict[str, Any]:
         'segmentations': [mask and as_text(mask) for mask in track.masks],
         'bboxes': [mask and coco_mask.toBbox(mask).tolist() for mask in track.masks],
         'areas': [mask and int(coco_mask.area(mask)) for mask in track.masks],
-        'carried': sorted(track.carried),
+        'carried': sorted(track.carried), 'carrying': sorted(track.carrying.items()),
     }
 
 

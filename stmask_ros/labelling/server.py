@@ -13,7 +13,6 @@ import hmac
 import json
 import logging
 import secrets
-import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -23,6 +22,7 @@ from typing import Any
 from stmask_ros.evaluation.annotations import picture_name
 from stmask_ros.evaluation.dataset import DatasetError
 from stmask_ros.evaluation.records import Record
+from stmask_ros.labelling.carries import coming_to
 from stmask_ros.labelling.editor import Editor
 from stmask_ros.labelling.exchange import masks_at
 from stmask_ros.labelling.folder import IMAGES, decoded
@@ -50,7 +50,6 @@ class LabelServer(ThreadingHTTPServer):
         super().__init__(('127.0.0.1', port), _Handler)
         self.folder = folder
         self.editor = editor
-        self.turn = threading.Lock()
         self.token = secrets.token_urlsafe(24)
         self.hosts = {f'{name}:{self.server_port}' for name in ('127.0.0.1', 'localhost')}
 
@@ -107,12 +106,12 @@ class _Handler(BaseHTTPRequestHandler):
             content = files('stmask_ros.labelling').joinpath('page', name).read_bytes()
             self._send(HTTPStatus.OK, content, kind)
         elif path == 'labels':
-            with self.server.turn:
+            with self.server.editor.turn:
                 self._send_json(overview(self.server.editor))
         elif path.startswith('picture/'):
             self._send_picture(_number(path))
         elif path.startswith('masks/'):
-            with self.server.turn:
+            with self.server.editor.turn:
                 self._send_json(outlines(self.server.editor, _number(path)))
         else:
             self._send(HTTPStatus.NOT_FOUND, b'there is no such page')
@@ -134,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.BAD_REQUEST, b'expected a short JSON object for do')
             return
         wish = Record(json.loads(self.rfile.read(length)), 'request')
-        with self.server.turn:
+        with self.server.editor.turn:
             self._send_json(done(self.server.editor, wish) | {
                 'labels': overview(self.server.editor)})
 
@@ -177,9 +176,12 @@ def overview(editor: Editor) -> dict[str, Any]:
         'tracks': [
             {'id': track.id, 'class': labels.category(track.category_id).name,
              'video': track.video_id,
-             'pictures': [number for number, masks in enumerate(shown) if track.id in masks]}
-            for track in labels.tracks
+             'pictures': [number for number, masks in enumerate(shown) if track.id in masks],
+             'coming': [number for number, picture in enumerate(editor.pictures)
+                        if picture.video_id == track.video_id and picture.frame in frames]}
+            for track in labels.tracks for frames in [coming_to(track)]
         ],
+        'trouble': editor.trouble,
     }
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,7 +53,7 @@ class _Seen:
 
 
 class Viewer:
-    """A model that looks at the pictures of a folder."""
+    """A model that looks at the pictures of a folder; several threads may ask it."""
 
     def __init__(self, folder: Path, segmenter: VideoSegmenter) -> None:
         """Raise ModelError if the model's masks are not made of prototypes."""
@@ -64,6 +65,7 @@ class Viewer:
         self._stepper = stepper
         self._segmenter = segmenter
         self._folder = folder
+        self._turn = threading.Lock()
         self._seen = lru_cache(_KEPT)(self._look)
         self._small = lru_cache(_KEPT_SMALL)(self._reduced)
 
@@ -122,8 +124,9 @@ class Viewer:
     @torch.inference_mode()
     def _look(self, picture: Picture) -> _Seen:
         size, image = (picture.height, picture.width), self._read(picture)
-        maps = self._stepper.prototype_maps(self._stepper.scaled(image))
-        (result,), _ = self._segmenter.step([image], [self._segmenter.initial_state()])
+        with self._turn:
+            maps = self._stepper.prototype_maps(self._stepper.scaled(image))
+            (result,), _ = self._segmenter.step([image], [self._segmenter.initial_state()])
         order = np.argsort(-result.scores, kind='stable').tolist()
         masks = (result.masks[i].to_full(*size) for i in order)
         most = _LARGEST_CANDIDATE * picture.height * picture.width

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,21 +34,26 @@ pytestmark = pytest.mark.skipif(
 SIZES = ((640, 360), (3840, 2160))
 
 
-@pytest.fixture(params=SIZES, ids=lambda size: f'{size[0]}x{size[1]}')
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a folder with two frames of the built-in clip, without labels."""
-    width, height = request.param
-    (tmp_path / 'images').mkdir()
+def make_folder(folder: Path, size: tuple[int, int], count: int) -> Path:
+    """Write a folder with frames of the built-in clip, without labels."""
+    width, height = size
+    (folder / 'images').mkdir()
     frames = []
     clip = BuiltInClip()
-    for number in range(2):
+    for number in range(count):
         name = f'{number:06d}.jpg'
         picture = cv2.resize(clip.frame(number / 10), (width, height))
-        cv2.imwrite(str(tmp_path / 'images' / name), picture)
+        cv2.imwrite(str(folder / 'images' / name), picture)
         frames.append(LabelFrame(name))
-    write_labels(tmp_path, Labels(
+    write_labels(folder, Labels(
         (LabelVideo(1, height, width, tuple(frames)),), (Category(1, 'cup'),), ()))
-    return tmp_path
+    return folder
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: f'{size[0]}x{size[1]}')
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a folder with two pictures."""
+    return make_folder(tmp_path, request.param, 2)
 
 
 @pytest.fixture
@@ -62,6 +68,15 @@ def page() -> Iterator[Any]:
         yield page
         assert not errors
         browser.close()
+
+
+def settled(folder: Path) -> Labels:
+    """Wait until no mask is on its way, and return the labels."""
+    labels = read_labels(folder)
+    while any(track.carrying for track in labels.tracks):
+        time.sleep(0.05)
+        labels = read_labels(folder)
+    return labels
 
 
 def saved(page: Any) -> None:
@@ -85,7 +100,7 @@ def test_a_person_labels_two_pictures(folder: Path, page: Any) -> None:
         page.keyboard.press('Enter')
         page.mouse.click(*at(page, 0.33, 0.55))
         saved(page)
-        (track,) = read_labels(folder).tracks
+        (track,) = settled(folder).tracks
         assert all(track.masks)
         assert track.carried == {1}
         page.mouse.click(*at(page, 0.9, 0.1), button='right')
@@ -98,12 +113,12 @@ def test_a_person_labels_two_pictures(folder: Path, page: Any) -> None:
         assert read_labels(folder).tracks[0].masks[1] is None
         page.keyboard.press('u')
         saved(page)
-        assert all(read_labels(folder).tracks[0].masks)
+        assert all(settled(folder).tracks[0].masks)
         page.keyboard.press('ArrowLeft')
         page.locator('#where', has_text='1 of 2').wait_for()
         page.keyboard.press('c')
         page.locator('#where', has_text='2 of 2').wait_for()
-        assert all(read_labels(folder).tracks[0].masks)
+        assert all(settled(folder).tracks[0].masks)
         page.keyboard.press('n')
         start, end = at(page, 0.55, 0.1), at(page, 0.9, 0.9)
         page.mouse.move(*start)
@@ -131,6 +146,32 @@ def test_a_person_labels_two_pictures(folder: Path, page: Any) -> None:
         if shots := os.environ.get('STMASK_TEST_SCREENSHOTS'):
             page.locator('#masks path').first.wait_for()
             page.screenshot(path=f'{shots}/{folder.name}.png')
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_masks_appear_when_they_have_come(tmp_path: Path, page: Any) -> None:
+    """A person goes ahead of a mask, which comes to the picture that is looked at by itself."""
+    last = 50
+    process, address = started(make_folder(tmp_path, SIZES[0], last), 'stmask_lite')
+    try:
+        page.goto(address)
+        page.locator('#pictures button').nth(last - 1).wait_for()
+        page.fill('#class', 'mug')
+        page.keyboard.press('Enter')
+        page.mouse.click(*at(page, 0.33, 0.55))
+        saved(page)
+        page.locator('#pictures button').nth(last - 1).click()
+        page.locator('#tracks li.coming', has_text='on its way').wait_for()
+        assert page.locator('#masks path').count() == 0
+        page.keyboard.press('Enter')
+        page.locator('#message', has_text='still on its way to this picture').wait_for()
+        page.locator('#masks path.carried').wait_for()
+        assert page.locator('#tracks li.coming').count() == 0
+        assert settled(tmp_path).tracks[0].carried == set(range(1, last))
+        page.keyboard.press('Enter')
+        page.locator('#pictures button.labelled').wait_for()
     finally:
         process.kill()
         process.wait()

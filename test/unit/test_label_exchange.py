@@ -93,6 +93,14 @@ def iou(first: Any, second: Any) -> float:
     return float(coco_mask.iou([first], [second], [0])[0, 0])
 
 
+def test_a_mask_that_is_taken_away_is_carried_no_farther() -> None:
+    labels = labels_before()
+    first = replace(labels.tracks[0], carrying={0: 1, 1: 3})
+    found = Found(frozenset({0}), ())
+    after = merged(replace(labels, tracks=(first,)), found)
+    assert after.track(3).carrying == {1: 3}
+
+
 @pytest.mark.parametrize('through', ALL)
 def test_what_goes_out_comes_back(
     through: Callable[[Labels, Path], Found], tmp_path: Path

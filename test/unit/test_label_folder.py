@@ -42,7 +42,7 @@ def some_labels() -> Labels:
     return Labels(
         (LabelVideo(1, HEIGHT, WIDTH, frames),),
         (Category(1, 'pallet'), Category(2, 'dock')),
-        (LabelTrack(3, 1, 1, (encoded(square(5)), None)),
+        (LabelTrack(3, 1, 1, (encoded(square(5)), None), carrying={0: 2}),
          LabelTrack(8, 1, 1, (encoded(square(25)), encoded(square(30))), True, frozenset({1}))),
     )
 
@@ -97,6 +97,18 @@ def test_carried_frames_that_are_not_there_are_refused(tmp_path: Path, value: An
     document['annotations'][0]['carried'] = value
     path.write_text(json.dumps(document))
     with pytest.raises(DatasetError, match='expected frames from 0 to 1'):
+        read_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'value', [[[0]], [[0, 3]], [[0, 0]], [[1, 2]], [[-1, 1]], [[0, '1']], [0]])
+def test_masks_that_cannot_be_carried_on_are_refused(tmp_path: Path, value: Any) -> None:
+    write_labels(tmp_path, some_labels())
+    path = tmp_path / 'annotations.json'
+    document = json.loads(path.read_text())
+    document['annotations'][0]['carrying'] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match='pairs of a frame with a mask, and a later one'):
         read_labels(tmp_path)
 
 

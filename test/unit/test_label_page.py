@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +23,8 @@ import pytest
 
 from stmask_ros.cli import main
 from stmask_ros.evaluation.dataset import Category, DatasetError
-from stmask_ros.labelling.editor import Editor, locked
+from stmask_ros.labelling.background import carrying_on
+from stmask_ros.labelling.editor import Editor, Proposer, locked
 from stmask_ros.labelling.exchange import Picture
 from stmask_ros.labelling.folder import (
     LabelFrame,
@@ -64,22 +67,24 @@ class Squares:
         return (np.roll(mask, 10 * step, axis=1) for step in range(1, len(pictures)))
 
 
-def make_folder(folder: Path, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
-    """Write three pictures of a bright disc that moves, the first with a mask of the model."""
+def make_folder(
+    folder: Path, size: tuple[int, int] = (HEIGHT, WIDTH), count: int = 3
+) -> Path:
+    """Write pictures of a bright disc that moves, the first with a mask of the model."""
     (folder / 'images').mkdir(parents=True)
     height, width = size
     rows, columns = np.mgrid[:height, :width]
     masks = []
-    for number in range(3):
-        center = width * (0.3 + 0.05 * number)
+    for number in range(count):
+        center = width * (0.3 + 0.15 * number / count)
         disc = (rows - height / 2) ** 2 + (columns - center) ** 2 < (height / 4) ** 2
         image = np.where(disc[..., None], (40, 200, 240), (90, 60, 50)).astype(np.uint8)
         cv2.imwrite(str(folder / 'images' / f'{number:06d}.jpg'), image)
         masks.append(encoded(disc))
-    frames = tuple(LabelFrame(f'{number:06d}.jpg', number) for number in range(3))
+    frames = tuple(LabelFrame(f'{number:06d}.jpg', number) for number in range(count))
     write_labels(folder, Labels(
         (LabelVideo(1, height, width, frames),), (Category(1, 'pallet'),),
-        (LabelTrack(4, 1, 1, (masks[0], None, None)),)))
+        (LabelTrack(4, 1, 1, (masks[0], *[None] * (count - 1))),)))
     return folder
 
 
@@ -88,14 +93,24 @@ def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / 'folder')
 
 
-@pytest.fixture
-def server(folder: Path) -> Iterator[LabelServer]:
-    with LabelServer(folder, Editor(folder, Squares())) as running:
+@contextmanager
+def serving(folder: Path, proposer: Proposer) -> Iterator[LabelServer]:
+    """Serve a folder as the command does."""
+    editor = Editor(folder, proposer)
+    with LabelServer(folder, editor) as running, carrying_on(editor):
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
+        try:
+            yield running
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[LabelServer]:
+    with serving(folder, Squares()) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def asked(
@@ -111,9 +126,27 @@ def asked(
     return content
 
 
-def act(server: LabelServer, **wish: Any) -> tuple[int, Any]:
+def ask(server: LabelServer, **wish: Any) -> tuple[int, Any]:
+    """Do something as the page does; masks may still be on their way."""
     status, content = asked(server, 'POST', f'/{server.token}/do', wish)
     return status, json.loads(content)
+
+
+def overview_of(server: LabelServer) -> Any:
+    return json.loads(asked(server, 'GET', f'/{server.token}/labels')[1])
+
+
+def settle(server: LabelServer) -> None:
+    """Wait until no mask is on its way."""
+    while any(track['coming'] for track in overview_of(server)['tracks']):
+        time.sleep(0.01)
+
+
+def act(server: LabelServer, **wish: Any) -> tuple[int, Any]:
+    """Do something as the page does, and wait until all masks have been carried on."""
+    answer = ask(server, **wish)
+    settle(server)
+    return answer
 
 
 def shown(folder: Path) -> dict[int, list[bool]]:
@@ -159,12 +192,8 @@ def test_names_and_links_that_lead_out_are_refused(folder: Path, tmp_path: Path)
     secret = tmp_path / 'secret.jpg'
     (folder / 'images' / '000001.jpg').rename(secret)
     (folder / 'images' / '000001.jpg').symlink_to(secret)
-    with LabelServer(folder, Editor(folder, Squares())) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
+    with serving(folder, Squares()) as running:
         assert asked(running, 'GET', f'/{running.token}/picture/1')[0] == 400
-        running.shutdown()
-        thread.join()
     labels = read_labels(folder)
     (video,) = labels.videos
     odd = LabelVideo(1, HEIGHT, WIDTH, (LabelFrame('../secret.jpg'), *video.frames[1:]))

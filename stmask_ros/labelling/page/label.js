@@ -6,6 +6,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 const DRAG = 6;  // pixels of the screen that make a box of a click
+const LOOK = 250;  // milliseconds after which masks that are on their way are looked for again
 const view = (id) => document.getElementById(id);
 
 let labels = { pictures: [], classes: [], tracks: [] };
@@ -14,6 +15,7 @@ let chosen = null;  // id of the track that clicks correct; null for a new one
 let zoom = 1;
 let start = null;  // where the button went down, as a fraction of the picture
 let waiting = Promise.resolve();
+let look = null;  // timer
 
 function colourOf(track) {
   return `hsl(${(track * 0.618033988749895 % 1) * 360} 75% 60%)`;
@@ -21,6 +23,12 @@ function colourOf(track) {
 
 function say(text) {
   view('message').textContent = text;
+}
+
+function complain(error) {
+  say(error instanceof TypeError
+    ? 'the program does not answer: start stmask label again and open its address. '
+      + 'What was saved is saved.' : error.message);
 }
 
 async function answered(request) {
@@ -49,9 +57,7 @@ function act(wish) {
       await show(content.picture ?? here);
       return true;
     } catch (error) {
-      say(error instanceof TypeError
-        ? 'the program does not answer: start stmask label again and open its address. '
-          + 'What was saved is saved.' : error.message);
+      complain(error);
       return false;
     } finally {
       document.body.classList.remove('busy');
@@ -66,6 +72,7 @@ async function show(number) {
   if (number !== here || !image.src) {
     here = number;
     view('masks').replaceChildren();
+    delete view('masks').dataset.picture;
     image.src = `picture/${number}`;
     history.replaceState(null, '', `#${number + 1}`);
   }
@@ -73,6 +80,26 @@ async function show(number) {
   fit();
   const masks = await answered(fetch(`masks/${number}`));
   if (number === here) draw(masks);
+}
+
+// Masks are carried on while people go on: what has come to this picture since is shown.
+function lookAgain() {
+  if (look || !labels.tracks.some((track) => track.coming.length)) return;
+  look = setTimeout(() => {
+    look = null;
+    waiting = waiting.then(async () => {
+      const before = seenHere();
+      labels = await answered(fetch('labels'));
+      if (labels.trouble) say(labels.trouble);
+      if (seenHere() !== before) await show(here);
+      lookAgain();
+    }).catch(complain);
+  }, LOOK);
+}
+
+function seenHere() {
+  return JSON.stringify(labels.tracks.map(
+    (track) => [track.id, track.pictures.includes(here), track.coming.includes(here)]));
 }
 
 function fit() {
@@ -93,7 +120,9 @@ function draw(masks) {
     path.dataset.track = track;
     return path;
   }));
+  view('masks').dataset.picture = here;
   list();
+  lookAgain();
 }
 
 function list() {
@@ -104,8 +133,10 @@ function list() {
     + `(${picture.width}x${picture.height}) ${picture.reason}`;
   view('tracks').replaceChildren(...tracks.map((track, index) => {
     const row = document.createElement('li');
+    const coming = track.coming.includes(here);
     row.textContent = `${index + 1}  ${track.class} #${track.id}`
-      + (track.pictures.includes(here) ? '' : ' (not here)');
+      + (coming ? ' (on its way)' : track.pictures.includes(here) ? '' : ' (not here)');
+    row.classList.toggle('coming', coming);
     row.style.borderColor = colourOf(track.id);
     row.classList.toggle('chosen', track.id === chosen);
     row.onclick = () => choose(track.id);
@@ -136,7 +167,7 @@ function choose(track) {
 
 function go(number) {
   if (number < 0 || number >= labels.pictures.length) return;
-  waiting = waiting.then(() => show(number)).catch((error) => say(error.message));
+  waiting = waiting.then(() => show(number)).catch(complain);
 }
 
 // Where an event is, as fractions of the picture.
@@ -266,4 +297,4 @@ answered(fetch('labels')).then((content) => {
   labels = content;
   const wanted = Number(location.hash.slice(1)) - 1;
   return show(labels.pictures[wanted] ? wanted : 0);
-}).catch((error) => say(error.message));
+}).catch(complain);
