@@ -25,6 +25,11 @@ function say(text) {
   view('message').textContent = text;
 }
 
+function beBusy() {
+  document.body.classList.add('busy');
+  say('');
+}
+
 function complain(error) {
   say(error instanceof TypeError
     ? 'the program does not answer: start stmask label again and open its address. '
@@ -42,9 +47,9 @@ async function answered(request) {
 // picture that is shown when it is made; a function of one is asked when its turn comes.
 function act(wish) {
   const picture = here;
+  beBusy();
   waiting = waiting.then(async () => {
-    document.body.classList.add('busy');
-    say('');
+    beBusy();  // again, after the one before
     try {
       const full = typeof wish === 'function' ? wish() : wish;
       const content = await answered(fetch('do', {
