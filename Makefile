@@ -64,10 +64,10 @@ test: lint
 ifeq ($(TESTS),test)
 	@mkdir -p out
 	$(BIN)/python -W ignore::RuntimeWarning:slipcover.importer -m slipcover --out out/coverage.json \
-	  -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	  -m pytest -n $(JOBS) --max-worker-restart 0 --dist loadfile $(TESTS)
 	@$(BIN)/python .ci/coverage out/coverage.json
 else
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --max-worker-restart 0 --dist loadfile $(TESTS)
 endif
 
 lint: $(PACKAGE)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import openvino
@@ -18,6 +19,18 @@ from stmask_ros.layers.processor import multiplies_bfloat16
 from stmask_ros.layers.program import Program
 
 _HINTS = {'float32': 'f32', 'bfloat16': 'bf16'}
+
+
+@lru_cache(maxsize=1)
+def _core() -> openvino.Core:
+    """
+    Return the one of this process, which stays until its end.
+
+    The first program of a core gives its thread another stack for signals, and the core's end
+    takes that away: of two cores, the one that ends last puts back what the first took away, and
+    the next signal ends the process.
+    """
+    return openvino.Core()
 
 
 class OpenVINO:
@@ -40,7 +53,7 @@ class OpenVINO:
         """Compile for the CPU."""
         if device.type != 'cpu':
             raise ModelError(f"engine 'openvino' runs on the device 'cpu' only, got {device}")
-        compiled = openvino.Core().compile_model(path, 'CPU', {
+        compiled = _core().compile_model(path, 'CPU', {
             'INFERENCE_PRECISION_HINT': _HINTS[precision],
             'INFERENCE_NUM_THREADS': torch.get_num_threads(),
             'NUM_STREAMS': 1,

@@ -30,4 +30,5 @@ def publisher_on(topic: str) -> Iterator[None]:
         try:
             yield
         finally:
-            process.terminate()
+            # By a signal that is not handled: rclpy may miss one that comes before it spins.
+            process.kill()

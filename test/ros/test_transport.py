@@ -41,8 +41,8 @@ def count_arrivals(kind: str, width: int, height: int) -> int:
             received, _ = receiver.communicate(timeout=90)
             assert sender.wait(timeout=30) == 0
         finally:
-            receiver.terminate()
-            sender.terminate()
+            receiver.kill()
+            sender.kill()
     return int(received)
 
 

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -279,6 +281,35 @@ def test_what_was_exported_is_found_again(tmp_path: Path) -> None:
 def test_without_a_folder_the_users_cache_is_taken(cache: Path) -> None:
     compiled(engine_cache(None, []))
     assert list(cache.glob('small.openvino-*.part.xml'))
+
+
+SIGNALLED = """
+import gc, os, pathlib, signal, sys
+import torch
+from stmask_ros.engines.openvino import OpenVINO
+
+class Twice(torch.nn.Module):
+    def forward(self, images):
+        return (2 * images,)
+
+engine, path, cpu = OpenVINO(), pathlib.Path(sys.argv[1]), torch.device('cpu')
+engine.export(Twice(), torch.zeros(1, 3, 8, 8), path)
+programs = [engine.load(path, cpu, 'float32') for _ in range(2)]
+while programs:
+    programs.pop(0)
+    gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print('handled'))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@installed('openvino')
+def test_signals_are_handled_after_programs_are_gone(tmp_path: Path) -> None:
+    """OpenVINO moves the stack of signal handlers, on processors whose registers are wide."""
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED, str(tmp_path / 'twice.xml')],
+        capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
 
 
 @installed('openvino')
