@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -41,6 +42,12 @@ def packets(
     codec: str, count: int = 25, width: int = WIDTH, height: int = HEIGHT
 ) -> tuple[bytes, ...]:
     """Return one packet for each picture, a key frame every GROUP; skip without an encoder."""
+    # SVT-AV1 gives its thread real-time priority where it may, and so all threads begun after.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_encoded, codec, count, width, height).result()
+
+
+def _encoded(codec: str, count: int, width: int, height: int) -> tuple[bytes, ...]:
     name, options = ENCODERS[codec]
     try:
         encoder = av.CodecContext.create(name, 'w')
