@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,8 +31,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmark.teach import video
 from benchmark.teaching_scene import KINDS, Frame, Mask, Thing, labels_of, scene, thing, write
-from stmask_ros.labelling.folder import Labels, decoded, read_labels, write_labels
-from stmask_ros.labelling.outlines import filled
+from stmask_ros.labelling.carries import coming_to
+from stmask_ros.labelling.folder import LabelTrack, decoded, read_labels, write_labels
 from stmask_ros.training.motion import wander
 
 VIDEO, EVERY, FRAMES = 'camel', 3, 30
@@ -91,18 +91,19 @@ class Person:
         self._wait_for_none('body.busy, #masks:not([data-picture])')
 
     def wait_for_masks(self) -> None:
-        """Wait until all masks have come to the picture that is shown."""
+        """Wait until all masks have come to the picture that is shown, and to the file."""
         self._wait_for_none('#tracks li.coming')
+        self._wait_for_file(lambda track: self.here in coming_to(track))
 
-    def wait_for_all(self) -> Labels:
-        """Wait until all masks have been carried on, and return the labels."""
+    def wait_for_all(self) -> None:
+        """Wait until all masks have been carried on."""
+        self._wait_for_file(coming_to)
+
+    def _wait_for_file(self, is_coming: Callable[[LabelTrack], object]) -> None:
         start = time.monotonic()
-        labels = read_labels(self.folder)
-        while any(track.carrying for track in labels.tracks):
-            labels = read_labels(self.folder)
+        while any(map(is_coming, read_labels(self.folder).tracks)):
             self.free = time.monotonic()
         self.waited += max(self.free - start, 0)
-        return labels
 
     def _wait_for_none(self, selector: str) -> None:
         start = last = time.monotonic()
@@ -133,14 +134,9 @@ class Person:
 
     def mask(self, track: int) -> Mask:
         """Return the mask that is shown of a thing, bool [H, W]."""
-        height, width = self.frames[0].masks[0].shape
-        shown = self.page.locator(f'#masks path[data-track="{track}"]')
-        paths = shown.first.get_attribute('d') if shown.count() else ''
-        polygons = [
-            [float(value) for value in part.replace('L', ',').split(',')]
-            for part in re.findall('M([^Z]+)Z', paths or '')]
-        mask = filled(polygons, height, width) if polygons else None
-        return np.zeros((height, width), bool) if mask is None else decoded(mask)
+        found = [each for each in read_labels(self.folder).tracks if each.id == track]
+        mask = found[0].masks[self.here] if found else None
+        return np.zeros_like(self.frames[0].masks[0]) if mask is None else decoded(mask)
 
     def correct(self, track: int, row: int) -> None:
         """Click until the mask of the chosen thing is good, or patience ends."""
@@ -234,7 +230,8 @@ def started(folder: Path) -> tuple[subprocess.Popen[str], str]:
 
 def tell(person: Person, tracks: Sequence[int]) -> None:
     """Print the figures, when all masks have been carried on."""
-    labels = person.wait_for_all()
+    person.wait_for_all()
+    labels = read_labels(person.folder)
     overlaps = np.array([
         iou(decoded(mask), truth) if (mask := labels.track(track).masks[number]) else 0.0
         for row, track in enumerate(tracks) for number, frame in enumerate(person.frames)

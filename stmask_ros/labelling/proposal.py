@@ -283,6 +283,7 @@ def refined(
         return mask
     models = np.zeros((2, 1, 65))
     no_box = (0, 0, 1, 1)
+    cv2.setRNGSeed(0)  # of this thread: the same clicks give the same mask
     cv2.grabCut(
         small, marks, no_box, models[0], models[1], _CUT_PASSES, cv2.GC_INIT_WITH_MASK)
     soft = cv2.resize((marks & 1).astype(np.float32), inside.shape[::-1])
