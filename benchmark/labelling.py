@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -76,23 +77,29 @@ class Person:
 
     def click(self, x: float, y: float, inside: bool) -> None:
         """Click a pixel, and wait."""
-        self._take_time()
-        self.clicks += 1
         box = self.page.locator('#picture').bounding_box()
         assert box is not None
         height, width = self.frames[0].picture.shape[:2]
-        self.page.mouse.click(
+        self.page.mouse.move(
             box['x'] + (x + 0.5) * box['width'] / width,
-            box['y'] + (y + 0.5) * box['height'] / height, button='left' if inside else 'right')
+            box['y'] + (y + 0.5) * box['height'] / height)
+        self._press_button('left' if inside else 'right')
         self._wait()
+
+    def _press_button(self, button: Literal['left', 'right'] = 'left') -> None:
+        self._take_time()
+        self.clicks += 1
+        self.page.mouse.down(button=button)
+        self.page.mouse.up(button=button)
 
     def _wait(self) -> None:
         """Wait until the page has answered."""
-        self._wait_for_none('body.busy, #masks:not([data-picture])')
+        self.free = self._wait_for_none('body.busy, #masks:not([data-picture])')
 
     def wait_for_masks(self) -> None:
         """Wait until all masks have come to the picture that is shown, and to the file."""
-        self._wait_for_none('#tracks li.coming')
+        if self.page.locator('#tracks li.coming').count():
+            self.free = self._wait_for_none('#tracks li.coming')
         self._wait_for_file(lambda track: self.here in coming_to(track))
 
     def wait_for_all(self) -> None:
@@ -105,31 +112,30 @@ class Person:
             self.free = time.monotonic()
         self.waited += max(self.free - start, 0)
 
-    def _wait_for_none(self, selector: str) -> None:
+    def _wait_for_none(self, selector: str) -> float:
+        """Return when nothing was like this any more; now, if nothing is."""
         start = last = time.monotonic()
         while time.monotonic() - last < QUIET:
             if self.page.locator(selector).count():
                 last = time.monotonic()
             time.sleep(0.01)
         self.waited += last - start
-        self.free = max(self.free, last)
+        return last
 
     def go(self, number: int) -> None:
         """Look at another picture."""
         if number == self.here:
             return
-        self._take_time()
-        self.clicks += 1
-        self.page.locator('#pictures button').nth(number).click()
+        self.page.locator('#pictures button').nth(number).hover()
+        self._press_button()
         self.page.locator('#where', has_text=f'{number + 1} of ').wait_for()
         self.here = number
         self._wait()
 
     def choose(self, track: int) -> None:
         """Choose a thing in the list."""
-        self._take_time()
-        self.clicks += 1
-        self.page.locator('#tracks li', has_text=re.compile(rf'#{track}\b')).click()
+        self.page.locator('#tracks li', has_text=re.compile(rf'#{track}\b')).hover()
+        self._press_button()
         self._wait()
 
     def mask(self, track: int) -> Mask:

@@ -87,7 +87,7 @@ class Editor:
     A mask that a person made is to be carried on through the pictures that follow, in place of
     masks that were carried there before, up to one that the person finished, or that has another
     mask. A thread may do that, by next_carry() and carry_on(); the file says what is still to be
-    done, and has the masks at the end of each carry, or with the person's next change.
+    done, and has the mask of the next picture at once, the others at the end of the carry.
 
     turn: is to be held while any other method is called.
     """
@@ -210,7 +210,7 @@ class Editor:
         for picture, mask in zip(
                 pictures[1:], chain(map(encoded, masks), repeat(None)), strict=False):
             with self.turn:
-                if before is None or not self._place(carry.track_id, picture, before, mask):
+                if before is None or not self._place(carry, picture, before, mask):
                     return
             before = mask
 
@@ -228,14 +228,15 @@ class Editor:
             self._is_closed = True
             self.turn.notify_all()
 
-    def _place(self, track_id: int, picture: Picture, before: Rle, mask: Rle | None) -> bool:
+    def _place(self, carry: Carry, picture: Picture, before: Rle, mask: Rle | None) -> bool:
         """Take a mask that was carried to a picture; return False if it is not wanted any more."""
         moment, *past = (
-            each.with_carried(track_id, picture.frame, before, mask)
+            each.with_carried(carry.track_id, picture.frame, before, mask)
             for each in (self._moment, *self._before))
         if self._is_closed or moment is self._moment:
             return False
-        if picture.frame not in track_of(moment.labels, track_id).carrying:
+        goes_on = picture.frame in track_of(moment.labels, carry.track_id).carrying
+        if picture.frame == carry.frame + 1 or not goes_on:
             write_labels(self._folder, moment.labels)
         self._moment, self._before = moment, past
         return True
