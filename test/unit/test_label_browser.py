@@ -18,7 +18,8 @@ from typing import Any
 import cv2
 import pytest
 from annotated_clip import crossing_shapes, write_bag
-from test_label_page import started
+from test_label_carries import Steps
+from test_label_page import serving, started
 from test_report_command import UNTRAINED
 
 from stmask_ros.cli import main
@@ -153,28 +154,28 @@ def test_a_person_labels_two_pictures(folder: Path, page: Any) -> None:
 
 def test_masks_appear_when_they_have_come(tmp_path: Path, page: Any) -> None:
     """A person goes ahead of a mask, which comes to the picture that is looked at by itself."""
-    last = 50
-    process, address = started(make_folder(tmp_path, SIZES[0], last), 'stmask_lite')
-    try:
-        page.goto(address)
-        page.locator('#pictures button').nth(last - 1).wait_for()
-        page.fill('#class', 'mug')
-        page.keyboard.press('Enter')
-        page.mouse.click(*at(page, 0.33, 0.55))
-        saved(page)
-        page.locator('#pictures button').nth(last - 1).click()
-        page.locator('#tracks li.coming', has_text='on its way').wait_for()
-        assert page.locator('#masks path').count() == 0
-        page.keyboard.press('Enter')
-        page.locator('#message', has_text='still on its way to this picture').wait_for()
-        page.locator('#masks path.carried').wait_for()
-        assert page.locator('#tracks li.coming').count() == 0
-        assert settled(tmp_path).tracks[0].carried == set(range(1, last))
-        page.keyboard.press('Enter')
-        page.locator('#pictures button.labelled').wait_for()
-    finally:
-        process.kill()
-        process.wait()
+    folder, steps = make_folder(tmp_path, SIZES[0], 4), Steps()
+    with serving(folder, steps) as server:
+        try:
+            page.goto(server.address)
+            page.locator('#pictures button').nth(3).wait_for()
+            page.fill('#class', 'mug')
+            page.keyboard.press('Enter')
+            page.mouse.click(*at(page, 0.33, 0.55))
+            saved(page)
+            page.locator('#pictures button').nth(3).click()
+            page.locator('#tracks li.coming', has_text='on its way').wait_for()
+            assert page.locator('#masks path').count() == 0
+            page.keyboard.press('Enter')
+            page.locator('#message', has_text='still on its way to this picture').wait_for()
+            steps.let_all()
+            page.locator('#masks path.carried').wait_for()
+            assert page.locator('#tracks li.coming').count() == 0
+            assert settled(folder).tracks[0].carried == {1, 2, 3}
+            page.keyboard.press('Enter')
+            page.locator('#pictures button.labelled').wait_for()
+        finally:  # else a failure waits for what is on its way
+            steps.let_all()
 
 
 def test_a_report_shows_all_its_pictures_side_by_side(tmp_path: Path, page: Any) -> None:

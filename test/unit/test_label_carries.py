@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 def server(folder: Path, steps: Steps) -> Iterator[LabelServer]:
     with serving(folder, steps) as running:
         yield running
-        steps.let_all()
+        steps.let_all()  # after a failure as well
 
 
 def facts_of(server: LabelServer) -> Any:
