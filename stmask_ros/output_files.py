@@ -49,6 +49,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def remove_parts(path: Path) -> None:
+    """Remove what writers of `path` left that were killed. Nobody may be writing it."""
+    for part in path.parent.glob(f'.{path.stem}.*{path.suffix}'):
+        part.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file as whole_file does."""
     with whole_file(path) as part:

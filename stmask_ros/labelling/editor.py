@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -27,6 +27,7 @@ from stmask_ros.labelling.carries import (
 from stmask_ros.labelling.changes import class_id, track_of, with_class, with_masks, with_track
 from stmask_ros.labelling.exchange import Picture, Pictures, check_overlaps, masks_at
 from stmask_ros.labelling.folder import (
+    ANNOTATIONS,
     Labels,
     LabelTrack,
     check_pictures,
@@ -72,9 +73,12 @@ class Moment:
         return self if labels is self.labels else replace(self, labels=labels)
 
 
-def locked(folder: Path) -> AbstractContextManager[None]:
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
     """Keep others from labelling the same folder; OutputError if somebody does."""
-    return output_files.locked(folder, f'{folder} is being labelled already, or written to')
+    with output_files.locked(folder, f'{folder} is being labelled already, or written to'):
+        output_files.remove_parts(folder / ANNOTATIONS)
+        yield
 
 
 class Editor:
