@@ -152,6 +152,9 @@ def test_new_classes_take_nothing_from_classes_that_their_objects_do_not_look_li
     assert torch.equal(new[..., 3] > 0.5, ~(b | c))  # some of its objects look like a
     seen = old[..., 2].clamp(min=torch.tensor(2.0).sigmoid().item())
     torch.testing.assert_close(new[..., 2], torch.where(a | b, old[..., 2], seen))
+    assert network(images).head.rivals is None
+    # Not of c: what it keeps yields to none.
+    assert after(images).head.rivals.nonzero().tolist() == [[1, 3], [2, 3]]
     some = (TaughtClass('new', (3,)), TaughtClass('b', (1,)))
     again = grown(after, Outputs.of(after.config, some))
     assert torch.equal(again(images).head.class_logits.sigmoid()[..., 0] > 0.5, ~b)

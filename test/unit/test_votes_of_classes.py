@@ -28,14 +28,16 @@ def candidates(boxes: Tensor, probabilities: Tensor) -> Candidates:
     )
 
 
-def left_of(*things: tuple[float, int, float]) -> list[tuple[int, int]]:
+def left_of(
+    *things: tuple[float, int, float], rivals: Tensor | None = None
+) -> list[tuple[int, int]]:
     """Suppress boxes of width 1 at these columns, of a class with a score; return what is left."""
     columns, classes, scores = zip(*things, strict=True)
     left = torch.tensor(columns).unsqueeze(1)
     boxes = torch.cat((left, left * 0, left + 1, left * 0 + 1), 1)
     probabilities = torch.zeros(len(things), 2)
     probabilities[range(len(things)), [number - 1 for number in classes]] = torch.tensor(scores)
-    found = best_class_nms(candidates(boxes, probabilities), 0.5)
+    found = best_class_nms(candidates(boxes, probabilities), 0.5, rivals)
     found = found.only(found.valid)
     return list(zip(found.anchors.tolist(), found.classes.tolist(), strict=True))
 
@@ -44,6 +46,15 @@ def test_things_of_two_classes_may_overlap_unless_they_are_one() -> None:
     assert left_of((0.0, CAT, 0.9), (0.2, DOG, 0.8)) == [(0, CAT), (1, DOG)]
     assert left_of((0.0, CAT, 0.9), (0.2, CAT, 0.8)) == [(0, CAT)]
     assert left_of((0.0, CAT, 0.9), (0.02, DOG, 0.8)) == [(0, CAT)]
+
+
+def test_a_rival_stays_beside_a_stronger_taught_class() -> None:
+    rivals = torch.tensor([[False, True], [False, False]])  # CAT is one of DOG
+    stronger = (0.02, DOG, 0.8)
+    assert left_of((0.0, CAT, 0.2), stronger, rivals=rivals) == [(1, DOG), (0, CAT)]
+    assert left_of((0.0, CAT, 0.2), stronger, rivals=rivals.t()) == [(1, DOG)]
+    assert left_of((0.0, CAT, 0.09), stronger, rivals=rivals) == [(1, DOG)]
+    assert left_of((0.0, CAT, 0.9), stronger, rivals=rivals) == [(0, CAT)]
 
 
 def test_what_is_suppressed_suppresses_nothing() -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from stmask_ros.families.stmask.distance_head import RIVAL_SCORE
 from stmask_ros.families.stmask.heads import InstanceOutput
 from stmask_ros.families.stmask.network import Predictions
 from stmask_ros.layers.boxes import box_iou
@@ -103,7 +104,10 @@ def suppress(
     )
     if strong.dim() == 1:
         candidates = candidates.only(strong)
-    survivors = _NMS[mode](candidates, nms_threshold, score_threshold)
+    if mode == 'best_class':
+        survivors = best_class_nms(candidates, nms_threshold, predictions.head.rivals)
+    else:
+        survivors = _NMS[mode](candidates, nms_threshold, score_threshold)
     return survivors.only(survivors.valid)
 
 
@@ -164,30 +168,34 @@ def greedy_nms(
 
 
 def best_class_nms(
-    candidates: Candidates, threshold: float, score_threshold: float = 0.0
+    candidates: Candidates, threshold: float, rivals: Tensor | None = None
 ) -> Survivors:
     """
     Classic NMS within each class, where each box keeps its best class only.
 
-    A box also goes for a stronger one of another class that covers it (SAME_OBJECT_IOU).
-    score_threshold is not used in this mode. Returns as cross_class_nms.
+    A box also goes for a stronger one of another class that covers it (SAME_OBJECT_IOU); from
+    RIVAL_SCORE on not for one of a class that it is a rival of, see HeadOutput. Returns as
+    cross_class_nms.
     """
     best, classes = candidates.probabilities.max(-1)
     scores, order = _strongest(best * candidates.centerness, candidates.valid)
-    candidates, classes = candidates.rows(order), pick(classes, order) + 1
+    candidates, classes = candidates.rows(order), pick(classes, order)
     overlap = box_iou(candidates.boxes, candidates.boxes).triu(diagonal=1)
     alike = classes.unsqueeze(-1) == classes.unsqueeze(-2)
-    suppresses = ((overlap > threshold) & alike) | (overlap > SAME_OBJECT_IOU)
+    is_same = overlap > SAME_OBJECT_IOU
+    if rivals is not None:
+        stays = rivals[classes.unsqueeze(-2), classes.unsqueeze(-1)]
+        is_same &= ~(stays & (scores > RIVAL_SCORE).unsqueeze(-2))
+    suppresses = ((overlap > threshold) & alike) | is_same
     keep = candidates.valid
     for _ in range(SUPPRESSION_ROUNDS):
         suppressed = (suppresses & keep.unsqueeze(-1)).any(-2)
         keep = candidates.valid & ~suppressed
-    return Survivors(candidates.boxes, scores, classes * keep, candidates.anchors)
+    return Survivors(candidates.boxes, scores, (classes + 1) * keep, candidates.anchors)
 
 
 _NMS = {
     'cross_class': cross_class_nms, 'per_class': per_class_nms, 'greedy': greedy_nms,
-    'best_class': best_class_nms,
 }
 
 

@@ -100,6 +100,7 @@ class DistanceHead(nn.Module):
         return HeadOutput(
             distances, classes, torch.ones_like(logits[..., 0]), list(pyramid),
             tuple((int(p.shape[-2]), int(p.shape[-1])) for p in pyramid), 'sigmoid',
+            self._rivals_of_classes(),
         )
 
     def _yielding(self, logits: Tensor) -> Tensor:
@@ -107,6 +108,15 @@ class DistanceHead(nn.Module):
             return logits
         is_sure = (logits.sigmoid() > RIVAL_SCORE).to(logits.dtype)
         return logits - NOTHING * (is_sure @ self.rivals.to(logits.dtype)).clamp(max=1)
+
+    def _rivals_of_classes(self) -> Tensor | None:
+        """Return HeadOutput's: a class yields if all of its outputs do, to any of another."""
+        if self.rivals is None:
+            return None
+        if max(self.outputs) == 1:
+            return self.rivals > 0
+        rows = torch.stack([part.amax(0) for part in self.rivals.split(self.outputs, 0)])
+        return torch.stack([part.amin(1) for part in rows.split(self.outputs, 1)], 1) > 0
 
     def _of_classes(self, logits: Tensor) -> Tensor:
         if max(self.outputs) == 1:

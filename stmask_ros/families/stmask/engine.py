@@ -49,6 +49,9 @@ class EngineSTMask(STMask):
         self.config = network.config
         self.prediction_layers = network.prediction_layers
         self.TemporalNet = network.TemporalNet
+        if like.rivals is not None:
+            device = next(self.prediction_layers.parameters()).device
+            like = like._replace(rivals=like.rivals.to(device))
         self._like = like
         self._frame = frame
 

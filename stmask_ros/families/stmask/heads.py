@@ -30,6 +30,8 @@ class HeadOutput(NamedTuple):
     upfeatures: [B, channels, H, W] of each level.
     level_sizes: (height, width) of each level [cells].
     activation: of the logits; 'sigmoid' has none for the background, see DistanceHead.
+    rivals: bool [classes, classes], whether a class, by rows, keeps one that was taught later, by
+    columns, away from its objects; None if none was taught.
     """
 
     box_deltas: Tensor
@@ -38,6 +40,7 @@ class HeadOutput(NamedTuple):
     upfeatures: list[Tensor]
     level_sizes: tuple[tuple[int, int], ...]
     activation: Literal['softmax', 'sigmoid'] = 'softmax'
+    rivals: Tensor | None = None
 
     def probabilities(self, frame: int | slice) -> Tensor:
         """Return those of the foreground [..., A, classes] of a frame or of several."""
