@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 # Person and bicycle are two things though their boxes overlap; a thing has one class over time.
 TRACKER = {'nms': 'best_class', 'class_memory': 0.9, 'class_penalty': 1.0}
 # In which identities were found as good as in float32, by engine: docs/performance.md.
-MEASURED_PRECISIONS = {'openvino': ['bfloat16']}
+MEASURED_PRECISIONS = {'torch': ['bfloat16'], 'openvino': ['bfloat16']}
 
 
 def main() -> None:
