@@ -1,6 +1,6 @@
 # Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""What the branches on the boxes of a kept detection head learn; the head itself does not."""
+"""What a head of distances and the branches on its boxes learn."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.heads import InstanceOutput
 from stmask_ros.families.stmask.network import Predictions
+from stmask_ros.families.stmask.training.detection_losses import detection_losses
 from stmask_ros.families.stmask.training.loss_inputs import (
     DensePredictions,
     LossConfig,
@@ -34,14 +35,15 @@ LEAST_OVERLAP = 0.5
 
 def instance_losses(
     head: DistanceHead, predictions: Predictions, targets: Sequence[FrameTargets],
-    propagate: Propagate | None, config: LossConfig,
+    propagate: Propagate | None, config: LossConfig, kept_logits: Tensor | None = None,
 ) -> Losses:
     """
     Return the losses of masks, embeddings and temporal fusion on the predicted boxes.
 
-    The terms of boxes and classes are zero. targets: one an image, in the order of the
-    predictions, pair by pair; objects that no box overlaps do not count, nor does the rest of an
-    image, so that not everything in it must be annotated.
+    kept_logits: see detection_losses; without them the terms of boxes and classes are zero.
+    targets: one an image, in the order of the predictions, pair by pair; objects that no box
+    overlaps do not count, nor does the rest of an image, so that not everything in it must be
+    annotated.
     """
     boxes = predictions.boxes.detach()
     positives = found_objects(boxes, targets)
@@ -49,8 +51,14 @@ def instance_losses(
     chosen = boxes[positives.frames, positives.anchors]
     box_shift, mask_shift = shift_losses(dense, positives, chosen, targets, config)
     weights, nothing = config.weights, boxes.new_zeros(())
+    box, classification = nothing, nothing
+    if kept_logits is not None:
+        box, classification = detection_losses(
+            predictions.head.class_logits, predictions.boxes, kept_logits,
+            predictions.priors[:, :2], targets)
     return Losses(
-        box=nothing, center=nothing, classification=nothing,
+        box=weights.box * box, center=nothing,
+        classification=weights.classification * classification,
         mask=weights.mask / len(targets) * masks_loss(dense, positives, chosen, targets, config),
         track=weights.track * track_loss(
             dense.embeddings[positives.frames, positives.anchors], identities(positives),

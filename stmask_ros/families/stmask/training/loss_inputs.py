@@ -62,6 +62,8 @@ class LossConfig:
     an image whose masks are compared, and of a pair that temporal fusion carries, drawn by
     PyTorch's generator where there are more; None for all. dice: how many times the Dice loss is
     added to the cross-entropy of each mask. variances, mask_activation: see STMaskConfig.
+    tuned_detector: of a head of distances, whether it learns boxes and classes too, see
+    detection_losses; else it keeps them, and all that they are made of.
     reference_behaviour: compute what the released code does. Then matching is
     classification-aware; all masks are compared; the weights of the classification are in another
     order than its losses; the centerness pulls at the boxes; a mask is cropped before it is
@@ -77,6 +79,7 @@ class LossConfig:
     dice: float = 0.0
     variances: tuple[float, float] = RELEASED_VARIANCES
     mask_activation: Literal['tanh', 'none'] = 'tanh'
+    tuned_detector: bool = False
     reference_behaviour: bool = False
 
     def __post_init__(self) -> None:

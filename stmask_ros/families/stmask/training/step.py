@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import chain
 
+import torch
 from torch import Tensor, nn
 
 from stmask_ros.families.family import Precision
 from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.stmask.distance_head import DistanceHead
+from stmask_ros.families.stmask.heads import HeadOutput
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.preprocess import preprocess
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
@@ -43,7 +46,11 @@ class TrainingStep(nn.Module):
         self.network = network
         self.loss = loss
         self.precision = precision
-        freeze_detector(network)
+        self.start: STMask | None = None
+        if not loss.tuned_detector:
+            freeze_detector(network)
+        elif isinstance(network.head, DistanceHead):
+            self.start = deepcopy(network).requires_grad_(False)
 
     def forward(self, batch: Sequence[Sequence[Example]]) -> Losses:
         """batch: pairs of examples, on the host."""
@@ -57,6 +64,7 @@ class TrainingStep(nn.Module):
                 return instance_losses(
                     self.network.head, predictions, targets,
                     self._propagation(predictions.temporal), self.loss,
+                    self._kept_logits(images),
                 )
             instances = self.network.instances(predictions)
         centerness = predictions.head.centerness
@@ -70,6 +78,14 @@ class TrainingStep(nn.Module):
             predictions.priors,
             self._propagation(predictions.temporal),
         ), targets, self.loss)
+
+    @torch.no_grad()
+    def _kept_logits(self, images: Tensor) -> Tensor | None:
+        if self.start is None:
+            return None
+        stages = self.start.backbone(images.to(self.start.dtype))
+        head: HeadOutput = self.start.head(self.start.fpn(stages[-3:]))
+        return head.class_logits
 
     def _propagation(self, features: TemporalFeatures) -> Propagate | None:
         if self.network.TemporalNet is None:

@@ -1,0 +1,85 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a head of distances learns, where it may: boxes and classes of what is annotated.
+
+All else keeps the answers that the training began with, so that neither a picture of which not
+everything is annotated nor a class that is not in the data takes away what was known (learning
+without forgetting, Li and Hoiem, ECCV 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss
+
+from stmask_ros.families.stmask.training.targets import Assignment, FrameTargets, Positives
+from stmask_ros.layers.boxes import box_iou
+
+# Of the cells in an object's box, those that learn it: the most aligned with it (TOOD, Feng et
+# al., ICCV 2021, equation 3: score times overlap to the sixth power).
+CELLS_OF_AN_OBJECT = 9
+SHARPNESS = 6
+# From this overlap with an object on, a box has no other class than the object's.
+SAME_OBJECT = 0.5
+LEAST_SCORE = 1e-6
+
+
+def detection_losses(
+    logits: Tensor, boxes: Tensor, kept_logits: Tensor, centers: Tensor,
+    targets: Sequence[FrameTargets],
+) -> tuple[Tensor, Tensor]:
+    """
+    Return the losses of boxes (generalised IoU) and of classes (quality focal loss).
+
+    logits, kept_logits: [B, A, classes], now and of the network that the training began with.
+    boxes: [B, A, 4]. centers: [A, 2], of the cells, as fractions of the padded input. Both losses
+    are means over the cells that learn an object, each as often as its box is right.
+    """
+    scores = logits.detach().sigmoid()
+    positives = Positives.of(targets, [
+        _aligned(target, score, box, centers)
+        for target, score, box in zip(targets, scores, boxes.detach(), strict=True)
+    ])
+    rows = positives.frames, positives.anchors
+    overlap = _overlaps(boxes.detach()[rows], positives.boxes)
+    goal = kept_logits.sigmoid()
+    labels = (*rows, positives.labels - 1)
+    known = goal[labels]
+    goal[rows] *= (overlap < SAME_OBJECT).to(goal.dtype).unsqueeze(1)
+    goal[labels] = torch.maximum(known, overlap)
+    count = overlap.sum().clamp(min=1)
+    box_loss = generalized_box_iou_loss(boxes[rows], positives.boxes, reduction='none')
+    return (overlap * box_loss).sum() / count, _quality_focal_loss(logits, goal) / count
+
+
+def _aligned(
+    target: FrameTargets, scores: Tensor, boxes: Tensor, centers: Tensor
+) -> Assignment:
+    """Return which cells, of all A, learn which object: none outside of its box."""
+    if len(target.boxes) == 0:
+        nothing = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+        return Assignment(nothing, nothing)
+    overlaps = box_iou(target.boxes, boxes)
+    low, high = target.boxes.unsqueeze(1).split(2, 2)
+    inside = ((centers >= low) & (centers <= high)).all(2)
+    alignment = scores.T[target.labels - 1].clamp(min=LEAST_SCORE) * overlaps**SHARPNESS * inside
+    best = alignment.topk(min(CELLS_OF_AN_OBJECT, len(boxes)), 1)
+    chosen = torch.zeros_like(alignment).scatter(1, best.indices, best.values)
+    quality, objects = chosen.max(0)
+    return Assignment(target.labels[objects] * (quality > 0), objects)
+
+
+def _overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """Return the IoU [N] of boxes [N, 4] with those of the same row."""
+    return box_iou(first.unsqueeze(1), second.unsqueeze(1)).flatten()
+
+
+def _quality_focal_loss(logits: Tensor, goal: Tensor) -> Tensor:
+    """Return the sum of Generalized Focal Loss's equation 3 with beta = 2."""
+    distance = (goal - logits.sigmoid()).square().detach()
+    return (distance * F.binary_cross_entropy_with_logits(logits, goal, reduction='none')).sum()

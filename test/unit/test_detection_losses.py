@@ -1,0 +1,142 @@
+# Copyright 2026 stmask_ros developers
+# SPDX-License-Identifier: Apache-2.0
+"""A head of distances that learns: what is annotated, and nothing at the cost of the rest."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_models import noise, small
+
+from stmask_ros.families.stmask.config import STMaskConfig
+from stmask_ros.families.stmask.network import STMask, initialise
+from stmask_ros.families.stmask.training.detection_losses import (
+    CELLS_OF_AN_OBJECT,
+    detection_losses,
+)
+from stmask_ros.families.stmask.training.examples import Example
+from stmask_ros.families.stmask.training.family import STMaskTraining
+from stmask_ros.families.stmask.training.loss_inputs import LossConfig
+from stmask_ros.families.stmask.training.step import TrainingStep
+from stmask_ros.families.stmask.training.targets import FrameTargets
+
+TRUE_BOX = (0.25, 0.25, 0.75, 0.75)
+
+
+def target(*boxes: tuple[float, ...]) -> FrameTargets:
+    """Return objects of the first class, or of the second and so on."""
+    masks = torch.zeros(len(boxes), 96, 128, dtype=torch.bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+        mask[round(96 * top):round(96 * bottom), round(128 * left):round(128 * right)] = True
+    count = torch.arange(1, len(boxes) + 1)
+    return FrameTargets(torch.tensor(boxes).reshape(-1, 4), count, count, masks)
+
+
+def grid(side: int) -> torch.Tensor:
+    places = (torch.arange(side) + 0.5) / side
+    y, x = torch.meshgrid(places, places, indexing='ij')
+    return torch.stack((x, y), -1).reshape(-1, 2)
+
+
+CENTERS = grid(8)
+
+
+def predicted(box: tuple[float, ...] = TRUE_BOX) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits [1, 64, 3] of little use, and the same box for all cells."""
+    logits = torch.full((1, 64, 3), -3.0).requires_grad_()
+    return logits, torch.tensor(box).expand(1, 64, 4).clone().requires_grad_()
+
+
+def inside(box: tuple[float, ...]) -> torch.Tensor:
+    x, y = CENTERS.T
+    left, top, right, bottom = box
+    return (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+
+
+def test_what_is_not_annotated_keeps_its_answers() -> None:
+    logits, boxes = predicted()
+    box, classes = detection_losses(logits, boxes, logits.detach(), CENTERS, [target()])
+    (box + classes).backward()
+    assert box == 0
+    assert classes == 0
+    assert not logits.grad.any()
+    changed = logits.detach() + torch.randn_like(logits)
+    box, classes = detection_losses(changed, boxes, logits.detach(), CENTERS, [target()])
+    assert box == 0
+    assert classes > 0
+
+
+def test_cells_in_the_object_learn_its_class_and_lose_others() -> None:
+    logits, boxes = predicted()
+    _, classes = detection_losses(logits, boxes, logits.detach(), CENTERS, [target(TRUE_BOX)])
+    classes.backward()
+    grows, falls = logits.grad[0, :, 0] < 0, logits.grad[0, :, 1] > 0
+    assert grows.sum() == CELLS_OF_AN_OBJECT
+    assert (inside(TRUE_BOX) | ~grows).all()
+    assert (grows == falls).all()
+    assert not logits.grad[0, ~grows].any()
+
+
+def test_boxes_learn_where_they_are_nearly_right_already() -> None:
+    logits, boxes = predicted((0.3, 0.25, 0.75, 0.75))
+    box, _ = detection_losses(logits, boxes, logits.detach(), CENTERS, [target(TRUE_BOX)])
+    # One box is inside of the other: 1 - IoU, and nothing for what encloses both.
+    assert box.item() == pytest.approx(0.1, abs=1e-5)
+    box.backward()
+    assert (boxes.grad[..., 0] > 0).sum() == CELLS_OF_AN_OBJECT
+    assert not boxes.grad[..., 1:].abs().gt(boxes.grad[..., :1].abs()).any()
+
+
+def test_a_wrong_box_is_no_reason_to_raise_a_score() -> None:
+    """The goal is the overlap: what overlaps little keeps its answers, of other classes too."""
+    logits, boxes = predicted((0.25, 0.25, 0.375, 0.375))
+    _, classes = detection_losses(logits, boxes, logits.detach(), CENTERS, [target(TRUE_BOX)])
+    classes.backward()
+    assert logits.grad[..., 1:].abs().max() == 0
+    assert logits.grad[..., 0].abs().max() < 1e-3
+
+
+def test_a_known_score_does_not_fall() -> None:
+    logits, boxes = predicted((0.3, 0.25, 0.75, 0.75))
+    sure = torch.full_like(logits, 5.0)
+    _, classes = detection_losses(sure, boxes, sure, CENTERS, [target(TRUE_BOX)])
+    sure_of_all = sure.clone().requires_grad_()
+    detection_losses(sure_of_all, boxes, sure, CENTERS, [target(TRUE_BOX)])[1].backward()
+    assert classes > 0
+    assert not sure_of_all.grad[..., 0].any()
+
+
+def test_each_object_has_cells_of_its_own() -> None:
+    logits, _ = predicted()
+    left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+    boxes = torch.where(CENTERS[:, :1] < 0.5, torch.tensor(left), torch.tensor(right))[None]
+    detection_losses(logits, boxes, logits.detach(), CENTERS, [target(left, right)])[1].backward()
+    for number, box in enumerate((left, right)):
+        grows = logits.grad[0, :, number] < 0
+        assert grows.sum() == CELLS_OF_AN_OBJECT
+        assert (inside(box) | ~grows).all()
+
+
+def test_a_tuned_detector_finds_what_it_did_not() -> None:
+    network = STMask(small(STMaskConfig.named('stmask_lite_distances')))
+    initialise(network)
+    options = LossConfig(tuned_detector=True)
+    training = STMaskTraining()
+    step = training.step(network, options, 'float32')
+    assert isinstance(step, TrainingStep)
+    groups = training.parameter_groups(network)
+    assert all(p.requires_grad for group in groups for p in group.parameters)
+    assert groups[1].rate < groups[0].rate == 1
+    before = {name: value.clone() for name, value in step.start.state_dict().items()}
+    optimiser = torch.optim.AdamW([p for group in groups for p in group.parameters], 3e-3)
+    pair = [Example(noise(1), target(TRUE_BOX))] * 2
+    first = last = step([pair])
+    for _ in range(30):
+        last = step([pair])
+        optimiser.zero_grad()
+        last.total.backward()
+        optimiser.step()
+    assert last.box < 0.7 * first.box
+    assert last.classification < first.classification
+    for name, value in step.start.state_dict().items():
+        assert torch.equal(value, before[name]), name
