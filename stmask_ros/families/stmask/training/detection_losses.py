@@ -34,7 +34,7 @@ def detection_losses(
     targets: Sequence[FrameTargets],
 ) -> tuple[Tensor, Tensor]:
     """
-    Return the losses of boxes (generalised IoU) and of classes (quality focal loss).
+    Return the losses of boxes (generalised IoU) and of classes (their divergence).
 
     logits, kept_logits: [B, A, classes], now and of the network that the training began with.
     boxes: [B, A, 4]. centers: [A, 2], of the cells, as fractions of the padded input. Both losses
@@ -54,7 +54,7 @@ def detection_losses(
     goal[labels] = torch.maximum(known, overlap)
     count = overlap.sum().clamp(min=1)
     box_loss = generalized_box_iou_loss(boxes[rows], positives.boxes, reduction='none')
-    return (overlap * box_loss).sum() / count, _quality_focal_loss(logits, goal) / count
+    return (overlap * box_loss).sum() / count, _divergence(logits, goal) / count
 
 
 def _aligned(
@@ -79,7 +79,12 @@ def _overlaps(first: Tensor, second: Tensor) -> Tensor:
     return box_iou(first.unsqueeze(1), second.unsqueeze(1)).flatten()
 
 
-def _quality_focal_loss(logits: Tensor, goal: Tensor) -> Tensor:
-    """Return the sum of Generalized Focal Loss's equation 3 with beta = 2."""
-    distance = (goal - logits.sigmoid()).square().detach()
-    return (distance * F.binary_cross_entropy_with_logits(logits, goal, reduction='none')).sum()
+def _divergence(logits: Tensor, goal: Tensor) -> Tensor:
+    """
+    Return the sum of the Kullback-Leibler divergences of sigmoids from their goals.
+
+    Not focal: what is to be kept is many small differences, whose cubes would weigh nothing, and
+    all scores rise with those of the objects.
+    """
+    both = F.binary_cross_entropy_with_logits(logits, goal, reduction='none')
+    return (both - F.binary_cross_entropy(goal, goal, reduction='none')).sum()
