@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_models import noise, small
 
+from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask, initialise
 from stmask_ros.families.stmask.training.detection_losses import (
@@ -124,6 +125,8 @@ def test_each_object_has_cells_of_its_own() -> None:
 def test_a_tuned_detector_finds_what_it_did_not() -> None:
     network = STMask(small(STMaskConfig.named('stmask_lite_distances')))
     initialise(network)
+    for level in network.head.levels:  # as a trained one: nothing is seen in most cells
+        torch.nn.init.constant_(level[-1].bias, -3.0)
     options = LossConfig(tuned_detector=True)
     training = STMaskTraining()
     step = training.step(network, options, 'float32')
@@ -144,3 +147,14 @@ def test_a_tuned_detector_finds_what_it_did_not() -> None:
     assert last.classification < first.classification
     for name, value in step.start.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize(('configuration', 'words'), [
+    ('stmask_lite_distances', 'expected initial_weights with the same classes'),
+    ('stmask_lite', "expected detection 'distances'"),
+])
+def test_without_answers_to_keep_it_is_refused(configuration: str, words: str) -> None:
+    network = STMask(small(STMaskConfig.named(configuration)))
+    initialise(network)
+    with pytest.raises(TrainingError, match=words):
+        STMaskTraining().step(network, LossConfig(tuned_detector=True), 'float32')

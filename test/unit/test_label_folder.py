@@ -89,27 +89,22 @@ def test_odd_lists_are_refused(tmp_path: Path, name: str, value: Any, words: str
         read_labels(tmp_path)
 
 
-@pytest.mark.parametrize('value', [[2], [-1], [True], ['0']])
-def test_carried_frames_that_are_not_there_are_refused(tmp_path: Path, value: Any) -> None:
+@pytest.mark.parametrize(('key', 'values', 'words'), [
+    ('carried', [[2], [-1], [True], ['0']], 'expected frames from 0 to 1'),
+    ('carrying', [[[0]], [[0, 3]], [[0, 0]], [[1, 2]], [[-1, 1]], [[0, '1']], [0]],
+     'pairs of a frame with a mask, and a later one'),
+])
+def test_frames_that_are_not_there_are_refused(
+    tmp_path: Path, key: str, values: list[Any], words: str
+) -> None:
     write_labels(tmp_path, some_labels())
     path = tmp_path / 'annotations.json'
     document = json.loads(path.read_text())
-    document['annotations'][0]['carried'] = value
-    path.write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match='expected frames from 0 to 1'):
-        read_labels(tmp_path)
-
-
-@pytest.mark.parametrize(
-    'value', [[[0]], [[0, 3]], [[0, 0]], [[1, 2]], [[-1, 1]], [[0, '1']], [0]])
-def test_masks_that_cannot_be_carried_on_are_refused(tmp_path: Path, value: Any) -> None:
-    write_labels(tmp_path, some_labels())
-    path = tmp_path / 'annotations.json'
-    document = json.loads(path.read_text())
-    document['annotations'][0]['carrying'] = value
-    path.write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match='pairs of a frame with a mask, and a later one'):
-        read_labels(tmp_path)
+    for value in values:
+        document['annotations'][0][key] = value
+        path.write_text(json.dumps(document))
+        with pytest.raises(DatasetError, match=words):
+            read_labels(tmp_path)
 
 
 def test_labels_that_do_not_fit_are_not_written(tmp_path: Path) -> None:

@@ -130,6 +130,10 @@ class DistanceHead(nn.Module):
             for level, feature in zip(self.levels, pyramid, strict=True)
         ], 1)
 
+    def predicting_boxes(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are classes and boxes, one a level."""
+        return [level[-1] for level in self.levels]  # type: ignore[index]
+
     def predicting(self) -> list[nn.Module]:
         """Return the layers whose outputs are predictions."""
         branches = (

@@ -63,8 +63,8 @@ class LossConfig:
     PyTorch's generator where there are more; None for all. dice: how many times the Dice loss is
     added to the cross-entropy of each mask. variances, mask_activation: see STMaskConfig.
     tuned_detector: of a head of distances, whether it learns boxes and classes too, see
-    detection_losses, from a start that has the same classes; else it keeps them, and all that
-    they are made of.
+    detection_losses, from a start that has the same classes (TrainingError of one that has
+    none); else it keeps them, and all that they are made of.
     reference_behaviour: compute what the released code does. Then matching is
     classification-aware; all masks are compared; the weights of the classification are in another
     order than its losses; the centerness pulls at the boxes; a mask is cropped before it is

@@ -11,6 +11,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.family import Precision
 from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.stmask.distance_head import DistanceHead
@@ -31,6 +32,21 @@ def freeze_detector(network: STMask) -> None:
             part.requires_grad_(False)
 
 
+def _check_start(network: STMask) -> None:
+    """Raise TrainingError for a network without answers that are worth keeping."""
+    head = network.head
+    if not isinstance(head, DistanceHead):
+        raise TrainingError(
+            "tuned_detector: expected detection 'distances', whose boxes are else kept; "
+            'any other learns them always: leave the option out')
+    # Fresh weights have no biases, and initial ones of other classes do not fit the layer.
+    biases = [layer.bias for layer in head.predicting_boxes()]
+    if not all(bias is not None and bias.any() for bias in biases):
+        raise TrainingError(
+            'tuned_detector: expected initial_weights with the same classes, whose answers can be '
+            'kept; the layers of classes and boxes are fresh')
+
+
 class TrainingStep(nn.Module):
     """
     The network with its losses, as one module: what DDP wraps.
@@ -41,16 +57,21 @@ class TrainingStep(nn.Module):
     def __init__(
         self, network: STMask, loss: LossConfig, precision: Precision = 'float32'
     ) -> None:
-        """precision: of the network's arithmetic; the losses are float32."""
+        """
+        precision: of the network's arithmetic; the losses are float32.
+
+        Raises TrainingError for a tuned_detector without a start to keep.
+        """
         super().__init__()
         self.network = network
         self.loss = loss
         self.precision = precision
         self.start: STMask | None = None
-        if not loss.tuned_detector:
-            freeze_detector(network)
-        elif isinstance(network.head, DistanceHead):
+        if loss.tuned_detector:
+            _check_start(network)
             self.start = deepcopy(network).requires_grad_(False)
+        else:
+            freeze_detector(network)
 
     def forward(self, batch: Sequence[Sequence[Example]]) -> Losses:
         """batch: pairs of examples, on the host."""
