@@ -10,12 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
 from nanodet import write_start
 
 # Every so manieth picture is kept for choosing.
 HELD_OUT = 5
 DATA = ('coco_mini', 'coco_one_person', 'davis')
-CONFIGURATIONS = ('run.yaml', 'held_out.yaml')
+TUNED = 'tuned.yaml'
 
 
 def main() -> None:
@@ -33,8 +34,10 @@ def main() -> None:
     for name in DATA[:2]:
         _divide(options.data / name / 'instances.json', out, name)
     write_start(out)
-    for name in CONFIGURATIONS:
+    for name in ('run.yaml', 'held_out.yaml'):
         shutil.copy(Path(__file__).with_name(name), out)
+    both = [yaml.safe_load(Path(__file__).with_name(n).read_text()) for n in ('run.yaml', TUNED)]
+    (out / TUNED).write_text(yaml.safe_dump(both[0] | both[1], sort_keys=False))
 
 
 def _divide(path: Path, out: Path, name: str) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +44,26 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     return content
 
 
-def initialise_from(family: AnyFamily, network: nn.Module, path: Path) -> list[str]:
+def initialise_from(
+    family: AnyFamily, network: nn.Module, path: Path, fresh: Sequence[str] = ()
+) -> list[str]:
     """
     Take every tensor of a file that has the name and shape of one of the network's.
 
     The file may be one that the family knows under other names, see Training.initial_tensors.
+    fresh: parts of the network, by the start of their tensors' names, of which none is taken.
     Returns the names of those that stay as they are. Raises ModelError if the file cannot be
-    read, TrainingError if nothing in it fits.
+    read, TrainingError if nothing in it fits, or if the network has no such part.
     """
     tensors = family.training.initial_tensors(network, family.renamed(read_weights(path)))
     own = network.state_dict()
+    for part in fresh:
+        if not any(_is_of(name, [part]) for name in own):
+            raise TrainingError(
+                f'fresh: expected parts of the network, such as {_parts(own)}, got {part!r}')
     fitting = {
         name: value for name, value in tensors.items()
-        if name in own and own[name].shape == value.shape
+        if name in own and own[name].shape == value.shape and not _is_of(name, fresh)
     }
     if not fitting:
         raise TrainingError(f'{path}: none of its {len(tensors)} tensors fits the network')
@@ -89,6 +96,15 @@ def save_model(folder: Path, config: TrainingConfig, network: nn.Module, iterati
                   f'seed {config.seed}',
     }, sort_keys=False))
     return description
+
+
+def _is_of(name: str, parts: Sequence[str]) -> bool:
+    """Return whether a tensor belongs to one of the parts, which have full names of modules."""
+    return any(name.startswith(f'{part}.') for part in parts)
+
+
+def _parts(names: Iterable[str]) -> str:
+    return ', '.join(sorted({name.split('.')[0] for name in names}))
 
 
 def _modules(names: list[str]) -> str:

@@ -101,7 +101,8 @@ class TrainingConfig:
     name: of the model. family, configuration, options: of its network, as in a model's .yaml.
     classes: in order.
     videos, synthetic, pictures, validation: the data. out: folder of checkpoints, logs, model.
-    initial_weights: .safetensors or .pth, of which every tensor that fits is taken.
+    initial_weights: .safetensors or .pth, of which every tensor that fits is taken, but for
+    fresh: parts of the network by their names, such as TemporalNet, that start anew.
     gap: most frames between the two of a pair, or from one of a clip to the next. flip: at random.
     color_jitter: most that a clip's colors change, see `color_jittered`.
     batch_size: pairs (or clips) in an iteration, on all devices together.
@@ -128,6 +129,7 @@ class TrainingConfig:
     pictures: tuple[PictureData, ...] = ()
     validation: VideoData | None = None
     initial_weights: Path | None = None
+    fresh: tuple[str, ...] = ()
     gap: int = 5
     flip: bool = True
     color_jitter: float = 0.0

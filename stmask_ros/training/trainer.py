@@ -262,7 +262,7 @@ def _build_step(config: TrainingConfig) -> nn.Module:
     network = family.build(config.network_config())
     family.training.initialise(network, config.seed)
     if config.initial_weights is not None:
-        initialise_from(family, network, config.initial_weights)
+        initialise_from(family, network, config.initial_weights, config.fresh)
     backbone = family.training.backbone(network)
     freeze_stages(backbone, family.training.stages(network), config.frozen_stages)
     step: nn.Module = family.training.step(network, config.loss_options(), config.precision)

@@ -13,6 +13,7 @@ from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask, initialise
 from stmask_ros.families.stmask.training.detection_losses import (
     CELLS_OF_AN_OBJECT,
+    MOST_RISE,
     detection_losses,
 )
 from stmask_ros.families.stmask.training.examples import Example
@@ -48,6 +49,12 @@ def predicted(box: tuple[float, ...] = TRUE_BOX) -> tuple[torch.Tensor, torch.Te
     return logits, torch.tensor(box).expand(1, 64, 4).clone().requires_grad_()
 
 
+def goals_of(logits: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Return what the gradient of the classes leads to; all boxes are TRUE_BOX."""
+    assert torch.equal(boxes[0, 0], torch.tensor(TRUE_BOX))
+    return logits.detach().sigmoid() - CELLS_OF_AN_OBJECT * logits.grad
+
+
 def inside(box: tuple[float, ...]) -> torch.Tensor:
     x, y = CENTERS.T
     left, top, right, bottom = box
@@ -70,15 +77,21 @@ def test_what_is_not_annotated_keeps_its_answers() -> None:
     torch.testing.assert_close(changed.grad, changed.sigmoid() - logits.sigmoid())
 
 
-def test_cells_in_the_object_learn_its_class_and_lose_others() -> None:
-    logits, boxes = predicted()
-    _, classes = detection_losses(logits, boxes, logits.detach(), CENTERS, [target(TRUE_BOX)])
+def test_cells_in_the_object_learn_its_class_and_what_was_less_likely_rises_with_it() -> None:
+    _, boxes = predicted()
+    kept = torch.tensor([-1.0, -3.0, 0.5]).expand(1, 64, 3)
+    logits = kept.clone().requires_grad_()
+    _, classes = detection_losses(logits, boxes, kept, CENTERS, [target(TRUE_BOX)])
     classes.backward()
-    grows, falls = logits.grad[0, :, 0] < 0, logits.grad[0, :, 1] > 0
-    assert grows.sum() == CELLS_OF_AN_OBJECT
-    assert (inside(TRUE_BOX) | ~grows).all()
-    assert (grows == falls).all()
-    assert not logits.grad[0, ~grows].any()
+    grows = logits.grad[0] < 0
+    assert grows[:, 0].sum() == CELLS_OF_AN_OBJECT
+    assert (inside(TRUE_BOX) | ~grows[:, 0]).all()
+    assert torch.equal(grows[:, 0], grows[:, 1])
+    assert not logits.grad[0, ~grows[:, 0]].any()
+    assert not logits.grad[..., 2].any()
+    goals = goals_of(logits, boxes)[0, grows[:, 0]]
+    torch.testing.assert_close(
+        torch.logit(goals[:, :2]), kept[0, :CELLS_OF_AN_OBJECT, :2] + MOST_RISE)
 
 
 def test_boxes_learn_where_they_are_nearly_right_already() -> None:
@@ -92,30 +105,29 @@ def test_boxes_learn_where_they_are_nearly_right_already() -> None:
 
 
 def test_a_wrong_box_is_no_reason_to_raise_a_score() -> None:
-    """The goal is the overlap, of a sixteenth here; other classes keep their answers."""
+    """The goal is the overlap, of a sixteenth here."""
     logits, boxes = predicted((0.25, 0.25, 0.375, 0.375))
     _, classes = detection_losses(logits, boxes, logits.detach(), CENTERS, [target(TRUE_BOX)])
     classes.backward()
-    assert logits.grad[..., 1:].abs().max() == 0
-    goal = logits.sigmoid() - logits.grad
-    assert goal.max().item() == pytest.approx(1 / 16)
+    assert (logits.sigmoid() - logits.grad).max().item() == pytest.approx(1 / 16)
 
 
 def test_a_known_score_does_not_fall() -> None:
-    logits, boxes = predicted((0.3, 0.25, 0.75, 0.75))
-    sure = torch.full_like(logits, 5.0)
-    _, classes = detection_losses(sure, boxes, sure, CENTERS, [target(TRUE_BOX)])
-    sure_of_all = sure.clone().requires_grad_()
-    detection_losses(sure_of_all, boxes, sure, CENTERS, [target(TRUE_BOX)])[1].backward()
-    assert classes > 0
-    assert not sure_of_all.grad[..., 0].any()
+    _, boxes = predicted((0.3, 0.25, 0.75, 0.75))
+    sure = torch.full((1, 64, 3), 5.0)
+    logits = sure.clone().requires_grad_()
+    detection_losses(logits, boxes, sure, CENTERS, [target(TRUE_BOX)])[1].backward()
+    assert not logits.grad.any()
 
 
 def test_each_object_has_cells_of_its_own() -> None:
-    logits, _ = predicted()
     left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
-    boxes = torch.where(CENTERS[:, :1] < 0.5, torch.tensor(left), torch.tensor(right))[None]
-    detection_losses(logits, boxes, logits.detach(), CENTERS, [target(left, right)])[1].backward()
+    is_left = CENTERS[:, :1] < 0.5
+    boxes = torch.where(is_left, torch.tensor(left), torch.tensor(right))[None]
+    # What was more likely than the truth does not rise with it.
+    kept = torch.where(is_left, torch.tensor([-3.0, -2, -2]), torch.tensor([-2.0, -3, -2]))[None]
+    logits = kept.clone().requires_grad_()
+    detection_losses(logits, boxes, kept, CENTERS, [target(left, right)])[1].backward()
     for number, box in enumerate((left, right)):
         grows = logits.grad[0, :, number] < 0
         assert grows.sum() == CELLS_OF_AN_OBJECT
@@ -133,7 +145,6 @@ def test_a_tuned_detector_finds_what_it_did_not() -> None:
     assert isinstance(step, TrainingStep)
     groups = training.parameter_groups(network)
     assert all(p.requires_grad for group in groups for p in group.parameters)
-    assert groups[1].rate < groups[0].rate == 1
     before = {name: value.clone() for name, value in step.start.state_dict().items()}
     optimiser = torch.optim.AdamW([p for group in groups for p in group.parameters], 3e-3)
     pair = [Example(noise(1), target(TRUE_BOX))] * 2

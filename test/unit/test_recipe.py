@@ -35,9 +35,11 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def test_all_parts_can_be_read() -> None:
-    parts = sorted(TRAINING.glob('*.yaml'))
-    assert [part.name for part in parts] == ['held_out.yaml', 'run.yaml']
+def test_all_parts_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TRAINING)
+    load('prepare').write_configurations(tmp_path)
+    parts = sorted(tmp_path.glob('*.yaml'))
+    assert [part.name for part in parts] == ['held_out.yaml', 'run.yaml', 'tuned.yaml']
     for part in parts:
         config = read_config(part)
         assert config.configuration == 'stmask_lite_distances'
@@ -96,7 +98,7 @@ def test_the_start_computes_what_the_package_does() -> None:
     )
 
 
-def test_a_shipped_model_is_the_trained_one_in_half_precision(
+def test_a_shipped_model_is_the_trained_one_in_half_precision_with_scores_scaled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = STMaskConfig.named('stmask_lite_distances')
@@ -114,5 +116,10 @@ def test_a_shipped_model_is_the_trained_one_in_half_precision(
     model = load_model(tmp_path / 'out' / 'stmask_lite.yaml')
     shipped = load_file(tmp_path / 'out' / 'stmask_lite.safetensors')
     assert all(value.dtype == torch.float16 for value in shipped.values())
+    script = load('ship')
     for name, value in model.network.state_dict().items():
-        torch.testing.assert_close(value, trained[name].half().float())
+        expected = trained[name].clone()
+        if name.startswith('prediction_layers.0.levels') and len(expected) > 80:
+            expected[:80] *= script.SCORE_FACTOR
+            expected[:80] += script.SCORE_OFFSET * name.endswith('bias')
+        torch.testing.assert_close(value, expected.half().float())

@@ -262,6 +262,20 @@ def test_weights_that_fit_are_taken_and_others_stay(tmp_path: Path) -> None:
         initialise_from(STMASK, network, tmp_path / 'none.safetensors')
 
 
+def test_a_part_starts_fresh_though_the_file_has_it(tmp_path: Path) -> None:
+    network = STMask(tiny(tmp_path).network_config())
+    initialise(network, seed=7)
+    save_file(network.state_dict(), tmp_path / 'w.safetensors')
+    initialise(network, seed=0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    left = initialise_from(
+        STMASK, network, tmp_path / 'w.safetensors', ['TemporalNet', 'proto_net.0'])
+    assert left == [n for n in before if n.startswith(('TemporalNet.', 'proto_net.0.'))]
+    assert all(torch.equal(before[name], network.state_dict()[name]) for name in left)
+    with pytest.raises(TrainingError, match=r"such as TemporalNet, .*, got 'Temporal'"):
+        initialise_from(STMASK, network, tmp_path / 'w.safetensors', ['Temporal'])
+
+
 def test_the_backbone_starts_from_imagenet(tmp_path: Path) -> None:
     donor, network = (STMask(tiny(tmp_path).network_config()) for _ in range(2))
     initialise(donor, seed=7)

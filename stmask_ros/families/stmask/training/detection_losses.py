@@ -24,8 +24,8 @@ from stmask_ros.layers.boxes import box_iou
 # al., ICCV 2021, equation 3: score times overlap to the sixth power).
 CELLS_OF_AN_OBJECT = 9
 SHARPNESS = 6
-# From this overlap with an object on, a box has no other class than the object's.
-SAME_OBJECT = 0.5
+# Of a logit: what was hardly seen is not to be seen by heart.
+MOST_RISE = 3.0
 LEAST_SCORE = 1e-6
 
 
@@ -48,13 +48,23 @@ def detection_losses(
     rows = positives.frames, positives.anchors
     overlap = _overlaps(boxes.detach()[rows], positives.boxes)
     goal = kept_logits.sigmoid()
-    labels = (*rows, positives.labels - 1)
-    known = goal[labels]
-    goal[rows] *= (overlap < SAME_OBJECT).to(goal.dtype).unsqueeze(1)
-    goal[labels] = torch.maximum(known, overlap)
+    goal[rows] = _surer(kept_logits[rows], positives.labels - 1, overlap)
     count = overlap.sum().clamp(min=1)
     box_loss = generalized_box_iou_loss(boxes[rows], positives.boxes, reduction='none')
     return (overlap * box_loss).sum() / count, _divergence(logits, goal) / count
+
+
+def _surer(kept_logits: Tensor, labels: Tensor, overlap: Tensor) -> Tensor:
+    """
+    Return the scores [N, classes] that the cells of objects are to have.
+
+    The true class rises towards the overlap [N], and with it all that were less likely: so few
+    objects tell that something is there, but not that what looks like it has their class.
+    """
+    true = kept_logits.gather(1, labels.unsqueeze(1))
+    wanted = torch.logit(overlap, LEAST_SCORE).unsqueeze(1)
+    rise = (wanted - true).clamp(0, MOST_RISE)
+    return (kept_logits + rise * (kept_logits <= true)).sigmoid()
 
 
 def _aligned(

@@ -15,7 +15,6 @@ from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.family import Augmentation, ParameterGroup, Precision
 from stmask_ros.families.frames import AnnotatedFrame
 from stmask_ros.families.stmask.config import STMaskConfig
-from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.training.examples import Example, examples
 from stmask_ros.families.stmask.training.initialisation import (
@@ -24,9 +23,6 @@ from stmask_ros.families.stmask.training.initialisation import (
 )
 from stmask_ros.families.stmask.training.loss_inputs import LossConfig
 from stmask_ros.families.stmask.training.step import TrainingStep
-
-# Of a head of distances that learns: it knows much already.
-DETECTOR_RATE = 0.2
 
 
 class STMaskTraining:
@@ -87,15 +83,6 @@ class STMaskTraining:
         return list(network.backbone.layers)
 
     def parameter_groups(self, network: STMask) -> Sequence[ParameterGroup]:
-        """Return all but the backbone's as one, and what boxes of a head of distances need."""
+        """Return all but the backbone's as one."""
         backbone = set(network.backbone.parameters())
-        detector = _detector(network)
-        slow = set(detector)
-        others = [p for p in network.parameters() if p not in backbone | slow]
-        return [ParameterGroup(others), ParameterGroup(detector, DETECTOR_RATE)]
-
-
-def _detector(network: STMask) -> list[nn.Parameter]:
-    if not isinstance(network.head, DistanceHead):
-        return []
-    return [*network.fpn.parameters(), *network.head.levels.parameters()]
+        return [ParameterGroup([p for p in network.parameters() if p not in backbone])]
