@@ -17,6 +17,7 @@ from nanodet import write_start
 HELD_OUT = 5
 DATA = ('coco_mini', 'coco_one_person', 'davis')
 TUNED = 'tuned.yaml'
+HERE = Path(__file__).parent
 
 
 def main() -> None:
@@ -34,10 +35,15 @@ def main() -> None:
     for name in DATA[:2]:
         _divide(options.data / name / 'instances.json', out, name)
     write_start(out)
+    write_configurations(out)
+
+
+def write_configurations(out: Path) -> None:
+    """Write those of both parts of the training and of held-out clips."""
     for name in ('run.yaml', 'held_out.yaml'):
-        shutil.copy(Path(__file__).with_name(name), out)
-    both = [yaml.safe_load(Path(__file__).with_name(n).read_text()) for n in ('run.yaml', TUNED)]
-    (out / TUNED).write_text(yaml.safe_dump(both[0] | both[1], sort_keys=False))
+        shutil.copy(HERE / name, out)
+    run, changes = (yaml.safe_load((HERE / name).read_text()) for name in ('run.yaml', TUNED))
+    (out / TUNED).write_text(yaml.safe_dump(run | changes, sort_keys=False))
 
 
 def _divide(path: Path, out: Path, name: str) -> None:
