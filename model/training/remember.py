@@ -61,8 +61,10 @@ def _cells(network: STMask, images: Path, file_name: str) -> list[Tensor]:
 
 
 def _chosen(cells: Tensor, scores: Tensor, surest: int, others: int) -> Tensor:
-    drawn = torch.randperm(len(cells))[:others]
-    return cells[torch.cat((scores.topk(surest).indices, drawn))]
+    """Return none twice."""
+    order = scores.argsort(descending=True)
+    drawn = torch.randperm(len(cells) - surest)[:others]
+    return cells[torch.cat((order[:surest], order[surest:][drawn]))]
 
 
 if __name__ == '__main__':
