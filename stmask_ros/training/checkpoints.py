@@ -51,7 +51,7 @@ def initialise_from(
     Take every tensor of a file that has the name and shape of one of the network's.
 
     The file may be one that the family knows under other names, see Training.initial_tensors.
-    fresh: parts of the network, by the start of their tensors' names, of which none is taken.
+    fresh: modules of the network, by their full names, of which no tensor is taken.
     Returns the names of those that stay as they are. Raises ModelError if the file cannot be
     read, TrainingError if nothing in it fits, or if the network has no such part.
     """

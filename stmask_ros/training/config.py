@@ -167,6 +167,8 @@ class TrainingConfig:
         for name in _AT_LEAST_0:
             if not getattr(self, name) >= 0:
                 raise TrainingError(f'{name}: expected 0 or more, got {getattr(self, name)}')
+        if self.fresh and self.initial_weights is None:
+            raise TrainingError('fresh: expected initial_weights too; without them all is fresh')
         if not 0 <= self.color_jitter <= 1:
             raise TrainingError(f'color_jitter: expected 0 to 1, got {self.color_jitter}')
 

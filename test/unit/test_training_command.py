@@ -130,6 +130,7 @@ def test_a_folder_of_the_user_is_not_trained_into(
     ({'configuration': 'yolo'}, 'unknown configuration'),
     ({'log_every': -1}, 'log_every: expected 0 or more, got -1'),
     ({'initial_weights': 'missing.pth'}, 'missing.pth cannot be read'),
+    ({'fresh': ['TemporalNet']}, 'expected initial_weights too'),
     ({'videos': [{'annotations': 'none.json', 'images': '.'}]}, 'none.json'),
     ({'synthetic': [{'coco': [{'annotations': 'run.yaml', 'images': '.'}]}]}, 'not as COCO'),
 ])
