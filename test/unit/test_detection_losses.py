@@ -134,11 +134,16 @@ def test_each_object_has_cells_of_its_own() -> None:
         assert (inside(box) | ~grows).all()
 
 
-def test_a_tuned_detector_finds_what_it_did_not() -> None:
+def started_network() -> STMask:
     network = STMask(small(STMaskConfig.named('stmask_lite_distances')))
     initialise(network)
     for level in network.head.levels:  # as a trained one: nothing is seen in most cells
         torch.nn.init.constant_(level[-1].bias, -3.0)
+    return network
+
+
+def test_a_tuned_detector_finds_what_it_did_not() -> None:
+    network = started_network()
     options = LossConfig(tuned_detector=True)
     training = STMaskTraining()
     step = training.step(network, options, 'float32')
@@ -158,6 +163,21 @@ def test_a_tuned_detector_finds_what_it_did_not() -> None:
     assert last.classification < first.classification
     for name, value in step.start.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_losses_are_float32_in_any_precision() -> None:
+    network = started_network()
+    # The mask has 6,000 pixels: bfloat16 counts up to 256.
+    pair = [Example(noise(1), target((0.2, 0.1, 0.8, 0.9)))] * 2
+    terms = []
+    for precision in ('float32', 'bfloat16'):
+        step = TrainingStep(network, LossConfig(tuned_detector=True, dice=10), precision)
+        torch.manual_seed(0)
+        terms.append(step([pair]).terms())
+    assert terms[0]['mask'] > 0
+    for name, value in terms[0].items():
+        assert terms[1][name].dtype == torch.float32, name
+        assert terms[1][name].item() == pytest.approx(value.item(), rel=0.03, abs=1e-3), name
 
 
 @pytest.mark.parametrize(('configuration', 'words'), [

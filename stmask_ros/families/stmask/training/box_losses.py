@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.heads import InstanceOutput
 from stmask_ros.families.stmask.network import Predictions
 from stmask_ros.families.stmask.training.detection_losses import detection_losses
@@ -31,10 +30,13 @@ from stmask_ros.layers.boxes import box_iou
 # Boxes of an object that learn, of those that overlap it by this much: chosen by chance.
 BOXES_OF_AN_OBJECT = 3
 LEAST_OVERLAP = 0.5
+# Rows of the batch and of the cells, int64 [N] -> what their boxes have, as
+# DistanceHead.instances_of.
+InstancesOf = Callable[[Tensor, Tensor], InstanceOutput]
 
 
 def instance_losses(
-    head: DistanceHead, predictions: Predictions, targets: Sequence[FrameTargets],
+    instances_of: InstancesOf, predictions: Predictions, targets: Sequence[FrameTargets],
     propagate: Propagate | None, config: LossConfig, kept_logits: Tensor | None = None,
 ) -> Losses:
     """
@@ -47,7 +49,7 @@ def instance_losses(
     """
     boxes = predictions.boxes.detach()
     positives = found_objects(boxes, targets)
-    dense = _dense(head, predictions, positives, propagate)
+    dense = _dense(instances_of, predictions, positives, propagate)
     chosen = boxes[positives.frames, positives.anchors]
     box_shift, mask_shift = shift_losses(dense, positives, chosen, targets, config)
     weights, nothing = config.weights, boxes.new_zeros(())
@@ -90,16 +92,16 @@ def _found(boxes: Tensor, target: FrameTargets) -> Assignment:
 
 
 def _dense(
-    head: DistanceHead, predictions: Predictions, positives: Positives,
+    instances_of: InstancesOf, predictions: Predictions, positives: Positives,
     propagate: Propagate | None,
 ) -> DensePredictions:
     """Return predictions whose coefficients and embeddings are zero but for the positives."""
-    found = head.instances_of(predictions.head, positives.frames, positives.anchors)
+    found = instances_of(positives.frames, positives.anchors)
     batch, anchors = predictions.boxes.shape[:2]
     coefficients, embeddings = (
         values.new_zeros(batch, anchors, values.shape[1]).index_put(
             (positives.frames, positives.anchors), values
-        ) for values in InstanceOutput(*found)
+        ) for values in found
     )
     return DensePredictions(
         predictions.head.box_deltas, predictions.head.class_logits, None, coefficients,

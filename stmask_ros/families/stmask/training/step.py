@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import chain
 
 import torch
@@ -15,7 +16,7 @@ from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.family import Precision
 from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.stmask.distance_head import DistanceHead
-from stmask_ros.families.stmask.heads import HeadOutput
+from stmask_ros.families.stmask.heads import HeadOutput, InstanceOutput
 from stmask_ros.families.stmask.network import STMask
 from stmask_ros.families.stmask.preprocess import preprocess
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
@@ -81,12 +82,12 @@ class TrainingStep(nn.Module):
         targets = [example.targets.to(device) for example in examples]
         with autocast(device, self.precision):
             predictions = self.network(images)
-            if isinstance(self.network.head, DistanceHead):
-                return instance_losses(
-                    self.network.head, predictions, targets,
-                    self._propagation(predictions.temporal), self.loss,
-                    self._kept_logits(images),
-                )
+        if isinstance(self.network.head, DistanceHead):
+            return instance_losses(
+                partial(self._instances_of, predictions.head), predictions, targets,
+                self._propagation(predictions.temporal), self.loss, self._kept_logits(images),
+            )
+        with autocast(device, self.precision):
             instances = self.network.instances(predictions)
         centerness = predictions.head.centerness
         return multibox_loss(DensePredictions(
@@ -104,9 +105,15 @@ class TrainingStep(nn.Module):
     def _kept_logits(self, images: Tensor) -> Tensor | None:
         if self.start is None:
             return None
-        stages = self.start.backbone(images.to(self.start.dtype))
-        head: HeadOutput = self.start.head(self.start.fpn(stages[-3:]))
+        with autocast(images.device, self.precision):
+            stages = self.start.backbone(images.to(self.start.dtype))
+            head: HeadOutput = self.start.head(self.start.fpn(stages[-3:]))
         return head.class_logits
+
+    def _instances_of(self, output: HeadOutput, frames: Tensor, anchors: Tensor) -> InstanceOutput:
+        assert isinstance(self.network.head, DistanceHead)
+        with autocast(anchors.device, self.precision):
+            return self.network.head.instances_of(output, frames, anchors)
 
     def _propagation(self, features: TemporalFeatures) -> Propagate | None:
         if self.network.TemporalNet is None:
