@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from nanodet import write_start
+from teacher import write_teacher
 
 # Every so manieth picture is kept for choosing.
 HELD_OUT = 5
@@ -24,6 +25,7 @@ def main() -> None:
     """Fill the folder; a second call does no harm."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('data', type=Path, help=f'folder with {", ".join(DATA)}')
+    parser.add_argument('teacher', type=Path, help='folder with nanodet_plus.py and its weights')
     parser.add_argument('out', type=Path, help='folder for everything of the training')
     options = parser.parse_args()
     out: Path = options.out
@@ -35,6 +37,7 @@ def main() -> None:
     for name in DATA[:2]:
         _divide(options.data / name / 'instances.json', out, name)
     write_start(out)
+    write_teacher(options.teacher, out)
     write_configurations(out)
 
 

@@ -36,7 +36,8 @@ def training_fingerprint(config: TrainingConfig) -> Fingerprint:
     weights = config.initial_weights
     return {
         **options,
-        'loss': asdict(config.loss_options()),
+        'loss': {name: file_sha256(value) if isinstance(value, Path) else value
+                 for name, value in asdict(config.loss_options()).items()},
         'initial_weights': None if weights is None else file_sha256(weights),
         'videos': _each(map(_videos, config.videos)),
         'synthetic': _each(

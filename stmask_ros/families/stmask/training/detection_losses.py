@@ -5,7 +5,7 @@ What a head of distances learns, where it may: boxes and classes of what is anno
 
 All else keeps the answers that the training began with, so that neither a picture of which not
 everything is annotated nor a class that is not in the data takes away what was known (learning
-without forgetting, Li and Hoiem, ECCV 2016).
+without forgetting, Li and Hoiem, ECCV 2016). A better detector's answers can be learned instead.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from stmask_ros.families.stmask.training.targets import Assignment, FrameTargets, Positives
+from stmask_ros.families.stmask.training.teacher import Answers
 from stmask_ros.layers.boxes import box_iou
 
 # Of the cells in an object's box, those that learn it: the most aligned with it (TOOD, Feng et
@@ -27,44 +28,84 @@ SHARPNESS = 6
 # Of a logit: what was hardly seen is not to be seen by heart.
 MOST_RISE = 3.0
 LEAST_SCORE = 1e-6
+# Of the answers that the training began with, what stays where a teacher sees nothing.
+UNSEEN = 0.25
+# From none to all of a teacher's score, by the IoU of a box with the teacher's.
+ANSWERED_OVERLAPS = (0.5, 0.9)
+# What a teacher sees with this IoU to an annotated object is that object.
+ANNOTATED_OVERLAP = 0.5
 
 
 def detection_losses(
     logits: Tensor, boxes: Tensor, kept_logits: Tensor, centers: Tensor,
-    targets: Sequence[FrameTargets],
+    targets: Sequence[FrameTargets], answers: Sequence[Answers] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """
     Return the losses of boxes (generalised IoU) and of classes (their divergence).
 
     logits, kept_logits: [B, A, classes], now and of the network that the training began with.
-    boxes: [B, A, 4]. centers: [A, 2], of the cells, as fractions of the padded input. Both losses
-    are means over the cells that learn an object, each as often as its box is right.
+    boxes: [B, A, 4]. centers: [A, 2], of the cells, as fractions of the padded input. answers:
+    one an image, of a teacher: they take the place of the kept ones where it sees something, and
+    its objects that are not annotated are learned as well. Both losses are means over the cells
+    that learn an object, each as often as its box is right.
     """
-    scores = logits.detach().sigmoid()
-    positives = Positives.of(targets, [
+    scores, now = logits.detach().sigmoid(), boxes.detach()
+    goal = kept_logits.sigmoid()
+    objects = targets
+    if answers is not None:
+        taught = torch.stack([_answered(*pair) for pair in zip(now, answers, strict=True)])
+        goal = torch.maximum(taught, UNSEEN * goal)
+        objects = [_with_seen(*pair) for pair in zip(targets, answers, strict=True)]
+    positives = Positives.of(objects, [
         _aligned(target, score, box, centers)
-        for target, score, box in zip(targets, scores, boxes.detach(), strict=True)
+        for target, score, box in zip(objects, scores, now, strict=True)
     ])
     rows = positives.frames, positives.anchors
-    overlap = _overlaps(boxes.detach()[rows], positives.boxes)
-    goal = kept_logits.sigmoid()
-    goal[rows] = _surer(kept_logits[rows], positives.labels - 1, overlap)
+    overlap = _overlaps(now[rows], positives.boxes)
+    annotated = torch.tensor([len(target.boxes) for target in targets], device=logits.device)
+    is_true = (positives.objects < annotated[positives.frames]).unsqueeze(1)
+    known = goal[rows]
+    goal[rows] = torch.where(is_true, _surer(known, positives.labels - 1, overlap), known)
     count = overlap.sum().clamp(min=1)
     box_loss = generalized_box_iou_loss(boxes[rows], positives.boxes, reduction='none')
     return (overlap * box_loss).sum() / count, _divergence(logits, goal) / count
 
 
-def _surer(kept_logits: Tensor, labels: Tensor, overlap: Tensor) -> Tensor:
+def _answered(boxes: Tensor, answers: Answers) -> Tensor:
+    """Return a teacher's scores [A, classes] of boxes [A, 4], lower the less it has the same."""
+    if len(answers.boxes) == 0:
+        return answers.scores.new_zeros(len(boxes), answers.scores.shape[1])
+    other, same = ANSWERED_OVERLAPS
+    alike = ((box_iou(boxes, answers.boxes) - other) / (same - other)).clamp(0, 1)
+    best = (answers.scores.amax(1) * alike).argmax(1, keepdim=True)
+    return answers.scores[best.squeeze(1)] * alike.gather(1, best)
+
+
+def _with_seen(target: FrameTargets, answers: Answers) -> FrameTargets:
+    """Return the objects of an image, and after them what a teacher sees beside them."""
+    seen = answers.objects
+    if len(target.boxes):
+        overlap = box_iou(answers.boxes[seen], target.boxes).amax(1)
+        seen = seen[overlap < ANNOTATED_OVERLAP]
+    labels = answers.scores[seen].argmax(1) + 1
+    return FrameTargets(
+        torch.cat((target.boxes, answers.boxes[seen])), torch.cat((target.labels, labels)),
+        torch.cat((target.ids, torch.zeros_like(labels))), target.masks,
+    )
+
+
+def _surer(known: Tensor, labels: Tensor, overlap: Tensor) -> Tensor:
     """
-    Return the scores [N, classes] that the cells of objects are to have.
+    Return the scores [N, classes] that the cells of objects are to have, of the known ones.
 
     The true class rises towards the overlap [N], and with it all that were less likely: so few
     objects tell that something is there, but not that what looks like it has their class.
     """
-    true = kept_logits.gather(1, labels.unsqueeze(1))
+    logits = torch.logit(known, LEAST_SCORE)
+    true = logits.gather(1, labels.unsqueeze(1))
     wanted = torch.logit(overlap, LEAST_SCORE).unsqueeze(1)
     rise = (wanted - true).clamp(0, MOST_RISE)
-    return (kept_logits + rise * (kept_logits <= true)).sigmoid()
+    return (logits + rise * (logits <= true)).sigmoid()
 
 
 def _aligned(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
@@ -64,7 +65,8 @@ class LossConfig:
     added to the cross-entropy of each mask. variances, mask_activation: see STMaskConfig.
     tuned_detector: of a head of distances, whether it learns boxes and classes too, see
     detection_losses, from a start that has the same classes (TrainingError of one that has
-    none); else it keeps them, and all that they are made of.
+    none); else it keeps them, and all that they are made of. teacher: an ONNX file, see Teacher,
+    whose answers a tuned detector learns (ValueError without tuned_detector).
     reference_behaviour: compute what the released code does. Then matching is
     classification-aware; all masks are compared; the weights of the classification are in another
     order than its losses; the centerness pulls at the boxes; a mask is cropped before it is
@@ -81,10 +83,13 @@ class LossConfig:
     variances: tuple[float, float] = RELEASED_VARIANCES
     mask_activation: Literal['tanh', 'none'] = 'tanh'
     tuned_detector: bool = False
+    teacher: Path | None = None
     reference_behaviour: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative dice, or one that the released code does not have."""
+        """Raise ValueError for a dice out of range, and for a teacher of whom nothing learns."""
+        if self.teacher is not None and not self.tuned_detector:
+            raise ValueError('teacher: expected tuned_detector: true; else nothing learns from it')
         if not self.dice >= 0:
             raise ValueError(f'dice: expected 0 or more, got {self.dice}')
         if self.dice and self.reference_behaviour:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stmask_ros.families.errors import TrainingError
 from stmask_ros.families.family import Precision
+from stmask_ros.families.frames import Image
 from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.heads import HeadOutput, InstanceOutput
@@ -24,6 +25,7 @@ from stmask_ros.families.stmask.training.box_losses import instance_losses
 from stmask_ros.families.stmask.training.examples import Example
 from stmask_ros.families.stmask.training.loss_inputs import DensePredictions, LossConfig, Propagate
 from stmask_ros.families.stmask.training.losses import Losses, multibox_loss
+from stmask_ros.families.stmask.training.teacher import Answers, Teacher
 
 
 def freeze_detector(network: STMask) -> None:
@@ -68,9 +70,12 @@ class TrainingStep(nn.Module):
         self.loss = loss
         self.precision = precision
         self.start: STMask | None = None
+        self.teacher: Teacher | None = None
         if loss.tuned_detector:
             _check_start(network)
             self.start = deepcopy(network).requires_grad_(False)
+            if loss.teacher is not None:
+                self.teacher = Teacher(loss.teacher, network.config.num_classes)
         else:
             freeze_detector(network)
 
@@ -86,6 +91,7 @@ class TrainingStep(nn.Module):
             return instance_losses(
                 partial(self._instances_of, predictions.head), predictions, targets,
                 self._propagation(predictions.temporal), self.loss, self._kept_logits(images),
+                self._answers([example.image for example in examples], device),
             )
         with autocast(device, self.precision):
             instances = self.network.instances(predictions)
@@ -109,6 +115,11 @@ class TrainingStep(nn.Module):
             stages = self.start.backbone(images.to(self.start.dtype))
             head: HeadOutput = self.start.head(self.start.fpn(stages[-3:]))
         return head.class_logits
+
+    def _answers(self, images: Sequence[Image], device: torch.device) -> list[Answers] | None:
+        if self.teacher is None:
+            return None
+        return [answers.to(device) for answers in self.teacher(images)]
 
     def _instances_of(self, output: HeadOutput, frames: Tensor, anchors: Tensor) -> InstanceOutput:
         assert isinstance(self.network.head, DistanceHead)
