@@ -49,23 +49,19 @@ def detection_losses(
     its objects that are not annotated are learned as well. Both losses are means over the cells
     that learn an object, each as often as its box is right.
     """
-    scores, now = logits.detach().sigmoid(), boxes.detach()
-    goal = kept_logits.sigmoid()
-    objects = targets
+    now, objects, goal = boxes.detach(), targets, kept_logits.sigmoid()
     if answers is not None:
         taught = torch.stack([_answered(*pair) for pair in zip(now, answers, strict=True)])
         goal = torch.maximum(taught, UNSEEN * goal)
         objects = [_with_seen(*pair) for pair in zip(targets, answers, strict=True)]
     positives = Positives.of(objects, [
         _aligned(target, score, box, centers)
-        for target, score, box in zip(objects, scores, now, strict=True)
+        for target, score, box in zip(objects, logits.detach().sigmoid(), now, strict=True)
     ])
     rows = positives.frames, positives.anchors
     overlap = _overlaps(now[rows], positives.boxes)
-    annotated = torch.tensor([len(target.boxes) for target in targets], device=logits.device)
-    is_true = (positives.objects < annotated[positives.frames]).unsqueeze(1)
-    known = goal[rows]
-    goal[rows] = torch.where(is_true, _surer(known, positives.labels - 1, overlap), known)
+    surer = _surer(goal[rows], positives.labels - 1, overlap)
+    goal[rows] = surer.where(_annotated(positives, targets).unsqueeze(1), goal[rows])
     count = overlap.sum().clamp(min=1)
     box_loss = generalized_box_iou_loss(boxes[rows], positives.boxes, reduction='none')
     return (overlap * box_loss).sum() / count, _divergence(logits, goal) / count
@@ -92,6 +88,12 @@ def _with_seen(target: FrameTargets, answers: Answers) -> FrameTargets:
         torch.cat((target.boxes, answers.boxes[seen])), torch.cat((target.labels, labels)),
         torch.cat((target.ids, torch.zeros_like(labels))), target.masks,
     )
+
+
+def _annotated(positives: Positives, targets: Sequence[FrameTargets]) -> Tensor:
+    """Return of which cells the object is one of the targets, not one of a teacher's [P]."""
+    counts = torch.tensor([len(target.boxes) for target in targets])
+    return positives.objects < counts.to(positives.frames.device)[positives.frames]
 
 
 def _surer(known: Tensor, labels: Tensor, overlap: Tensor) -> Tensor:
