@@ -12,12 +12,11 @@ from typing import Any
 
 import yaml
 from nanodet import write_start
-from teacher import write_teacher
 
 # Every so manieth picture is kept for choosing.
 HELD_OUT = 5
 DATA = ('coco_mini', 'coco_one_person', 'davis')
-TUNED = 'tuned.yaml'
+LATER_PARTS = ('tuned.yaml', 'masks.yaml')
 HERE = Path(__file__).parent
 
 
@@ -25,7 +24,6 @@ def main() -> None:
     """Fill the folder; a second call does no harm."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('data', type=Path, help=f'folder with {", ".join(DATA)}')
-    parser.add_argument('teacher', type=Path, help='folder with nanodet_plus.py and its weights')
     parser.add_argument('out', type=Path, help='folder for everything of the training')
     options = parser.parse_args()
     out: Path = options.out
@@ -37,16 +35,17 @@ def main() -> None:
     for name in DATA[:2]:
         _divide(options.data / name / 'instances.json', out, name)
     write_start(out)
-    write_teacher(options.teacher, out)
     write_configurations(out)
 
 
 def write_configurations(out: Path) -> None:
-    """Write those of both parts of the training and of held-out clips."""
+    """Write those of all parts of the training and of held-out clips."""
     for name in ('run.yaml', 'held_out.yaml'):
         shutil.copy(HERE / name, out)
-    run, changes = (yaml.safe_load((HERE / name).read_text()) for name in ('run.yaml', TUNED))
-    (out / TUNED).write_text(yaml.safe_dump(run | changes, sort_keys=False))
+    run = yaml.safe_load((HERE / 'run.yaml').read_text())
+    for name in LATER_PARTS:
+        changes = yaml.safe_load((HERE / name).read_text())
+        (out / name).write_text(yaml.safe_dump(run | changes, sort_keys=False))
 
 
 def _divide(path: Path, out: Path, name: str) -> None:

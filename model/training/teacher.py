@@ -1,9 +1,10 @@
 # Copyright 2026 stmask_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""NanoDet-Plus, a larger detector of COCO's classes, as a teacher."""
+"""Write NanoDet-Plus, a larger detector of COCO's classes, as a teacher: docs/training.md."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -35,16 +36,33 @@ class Teacher(nn.Module):
         return scores, boxes / SIZE
 
 
+def main() -> None:
+    """Write the ONNX file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folder', type=Path, help='with nanodet_plus.py and its weights')
+    parser.add_argument('out', type=Path, help='the ONNX file')
+    options = parser.parse_args()
+    write_teacher(options.folder, options.out)
+
+
 def write_teacher(folder: Path, out: Path) -> None:
-    """Write teacher.onnx; folder: with nanodet_plus.py, whose network this is, and its weights."""
+    """Write it; folder: with nanodet_plus.py, whose network this is, and its weights."""
     spec = importlib.util.spec_from_file_location('nanodet_plus', folder / 'nanodet_plus.py')
     assert spec is not None
     assert spec.loader is not None
     code = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(code)
-    teacher = Teacher(code, folder / 'nanodet_plus_m_1.5x_416.safetensors').eval()
+    teacher = Teacher(code, weights(folder)).eval()
     image = torch.zeros(1, 3, SIZE, SIZE)
     torch.onnx.export(
-        teacher, (image,), out / 'teacher.onnx', input_names=['image'],
+        teacher, (image,), out, input_names=['image'],
         output_names=['scores', 'boxes'], dynamo=True, external_data=False)
 
+
+def weights(folder: Path) -> Path:
+    """Return the file of the weights."""
+    return folder / 'nanodet_plus_m_1.5x_416.safetensors'
+
+
+if __name__ == '__main__':
+    main()
