@@ -16,7 +16,7 @@ from nanodet import write_start
 # Every so manieth picture is kept for choosing.
 HELD_OUT = 5
 DATA = ('coco_mini', 'coco_one_person', 'davis')
-LATER_PARTS = ('tuned.yaml', 'masks.yaml')
+TUNED = 'tuned.yaml'
 HERE = Path(__file__).parent
 
 
@@ -39,13 +39,11 @@ def main() -> None:
 
 
 def write_configurations(out: Path) -> None:
-    """Write those of all parts of the training and of held-out clips."""
+    """Write those of both parts of the training and of held-out clips."""
     for name in ('run.yaml', 'held_out.yaml'):
         shutil.copy(HERE / name, out)
-    run = yaml.safe_load((HERE / 'run.yaml').read_text())
-    for name in LATER_PARTS:
-        changes = yaml.safe_load((HERE / name).read_text())
-        (out / name).write_text(yaml.safe_dump(run | changes, sort_keys=False))
+    run, changes = (yaml.safe_load((HERE / name).read_text()) for name in ('run.yaml', TUNED))
+    (out / TUNED).write_text(yaml.safe_dump(run | changes, sort_keys=False))
 
 
 def _divide(path: Path, out: Path, name: str) -> None:

@@ -22,7 +22,7 @@ TRACKER = {'nms': 'best_class', 'class_memory': 0.9, 'class_penalty': 1.0}
 # rules it finds more with fewer instances in five videos that no training saw, see the card.
 SCORE_FACTOR, SCORE_OFFSET = 0.8076, -1.2207
 # In which identities were found as good as in float32, by engine: docs/performance.md.
-MEASURED_PRECISIONS = {'torch': ['bfloat16']}
+MEASURED_PRECISIONS = {'torch': ['bfloat16'], 'openvino': ['bfloat16']}
 
 
 def main() -> None:
