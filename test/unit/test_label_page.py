@@ -375,7 +375,10 @@ def started(folder: Path, model: str = str(MODEL)) -> tuple[subprocess.Popen[str
     """Start the command and return it with the address that it prints."""
     command = [sys.executable, '-m', 'stmask_ros.cli', 'label', str(folder), '--model', model,
                '--device', 'cpu']
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True,
+        # Where the tests are a shell's job in the background, SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith('open http://127.0.0.1:'), line
