@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -135,8 +136,11 @@ def environment() -> dict[str, str]:
     """Return the variables of a process that has these packages; skip where none can be built."""
     key = hashlib.sha256(f'{PACKAGES}{CMAKE}{sys.prefix}'.encode()).hexdigest()[:12]
     prefix = ROOT / 'build' / f'test-messages-{key}'
-    if not (prefix / 'built').is_file():
-        _build(prefix)
+    prefix.mkdir(parents=True, exist_ok=True)
+    with (prefix / 'lock').open('w') as lock:  # tests at the same time want the same packages
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (prefix / 'built').is_file():
+            _build(prefix)
     site = next(prefix.glob('**/site-packages'))
     return {
         **os.environ,
