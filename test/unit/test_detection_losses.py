@@ -22,7 +22,7 @@ from stmask_ros.families.stmask.training.family import STMaskTraining
 from stmask_ros.families.stmask.training.loss_inputs import LossConfig
 from stmask_ros.families.stmask.training.step import TrainingStep
 from stmask_ros.families.stmask.training.targets import FrameTargets
-from stmask_ros.families.stmask.training.teacher import Answers
+from stmask_ros.families.stmask.training.teacher import TeacherPredictions
 
 TRUE_BOX = (0.25, 0.25, 0.75, 0.75)
 
@@ -137,35 +137,36 @@ def test_each_object_has_cells_of_its_own() -> None:
 
 
 def taught(
-    logits: torch.Tensor, boxes: torch.Tensor, answers: Answers, *annotated: tuple[float, ...],
-    overlap: float = 1.0,
+    logits: torch.Tensor, boxes: torch.Tensor, predictions: TeacherPredictions,
+    *annotated: tuple[float, ...], overlap: float = 1.0,
 ) -> torch.Tensor:
     """Return the goals of classes, of which -3 was known in all cells."""
     targets = [target(*annotated)]
     box_loss, classification = detection_losses(
-        logits, boxes, logits.detach().clone(), CENTERS, targets, [answers])
+        logits, boxes, logits.detach().clone(), CENTERS, targets, [predictions])
     (box_loss + classification).backward()
     return goals_of(logits, boxes, overlap)
 
 
-def test_a_teachers_answers_take_the_place_of_the_kept_ones() -> None:
+def test_a_teachers_predictions_take_the_place_of_the_kept_ones() -> None:
     logits, boxes = predicted()
     scores = torch.tensor(((0.8, 0.1, 0.0), (0.2, 0.0, 0.9)))
     elsewhere = (0.0, 0.0, 0.2, 0.2)
-    answers = Answers(scores, torch.tensor((TRUE_BOX, elsewhere)), torch.tensor([0, 1]))
-    goals = taught(logits, boxes, answers)[0]
-    # Whatever else there is, the box of a cell decides which answer is the cell's.
+    predictions = TeacherPredictions(
+        scores, torch.tensor((TRUE_BOX, elsewhere)), torch.tensor([0, 1]))
+    goals = taught(logits, boxes, predictions)[0]
+    # Whatever else there is, the box of a cell decides which prediction is the cell's.
     left = UNSEEN * torch.tensor(-3.0).sigmoid().item()
     torch.testing.assert_close(goals, torch.tensor((0.8, 0.1, left)).expand_as(goals))
 
 
-def test_an_answer_is_worth_less_the_less_the_boxes_are_the_same() -> None:
+def test_a_soft_label_is_worth_less_the_less_the_boxes_are_the_same() -> None:
     for box, overlap, share in (((0.25, 0.25, 0.75, 0.6), 0.7, 0.5), ((0, 0.25, 1, 0.75), 0.5, 0)):
         logits, boxes = predicted()
-        answers = Answers(
+        predictions = TeacherPredictions(
             torch.tensor(((0.8, 0.4, 0.4),)), torch.tensor((box,)),
             torch.tensor([0]))
-        goals = taught(logits, boxes, answers, overlap=overlap)[0, 0]
+        goals = taught(logits, boxes, predictions, overlap=overlap)[0, 0]
         left = UNSEEN * torch.tensor(-3.0).sigmoid().item()
         expected = torch.tensor((0.8, 0.4, 0.4)) * share
         torch.testing.assert_close(goals, expected.clamp(min=left))
@@ -173,9 +174,9 @@ def test_an_answer_is_worth_less_the_less_the_boxes_are_the_same() -> None:
 
 def test_the_order_of_classes_is_the_teachers_where_an_object_is_annotated() -> None:
     logits, boxes = predicted()
-    answers = Answers(
+    predictions = TeacherPredictions(
         torch.tensor(((0.2, 0.6, 0.1),)), torch.tensor((TRUE_BOX,)), torch.tensor([0]))
-    goals = taught(logits, boxes, answers, TRUE_BOX)[0]
+    goals = taught(logits, boxes, predictions, TRUE_BOX)[0]
     cell = goals[:, 0].argmax()
     # The first class is annotated: it rises to the overlap, here one, as far as it may.
     assert goals[cell, 0] > 0.7
@@ -189,9 +190,9 @@ def test_boxes_that_the_teacher_alone_sees_are_learned() -> None:
         ((), True), ((TRUE_BOX,), False), (((0.0, 0.0, 0.1, 0.1),), True),
     ):
         logits, boxes = predicted()
-        answers = Answers(
+        predictions = TeacherPredictions(
             torch.tensor(((0.8, 0.1, 0.0),)), torch.tensor((box,)), torch.tensor([0]))
-        taught(logits, boxes, answers, *annotated)
+        taught(logits, boxes, predictions, *annotated)
         # The boxes are equal to TRUE_BOX already, from which no gradient comes.
         assert bool(boxes.grad.abs().amax(2).sum() > 1e-6) is learns, annotated
 

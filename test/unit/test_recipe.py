@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask
-from stmask_ros.families.stmask.training.teacher import Answers, Teacher
 from stmask_ros.models.checkpoint import load_model
 from stmask_ros.training.config import read_config
 
@@ -28,11 +27,7 @@ TRAINING = MODEL / 'training'
 
 
 def load(name: str) -> ModuleType:
-    return load_from(TRAINING / f'{name}.py')
-
-
-def load_from(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(name, TRAINING / f'{name}.py')
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -101,23 +96,6 @@ def test_the_start_computes_what_the_package_does() -> None:
         got.class_logits, script.SCORE_FACTOR * expected.class_logits + script.SCORE_OFFSET,
         atol=1e-2, rtol=1e-2,
     )
-
-
-def test_a_larger_detector_becomes_a_teacher(tmp_path: Path) -> None:
-    folder = MODEL.parents[1] / 'shared' / 'teacher'
-    if not folder.exists():
-        pytest.skip(f'no weights of NanoDet-Plus in {folder}')
-    pytest.importorskip('onnxscript', reason='onnxscript writes ONNX files')
-    script = load('teacher')
-    script.write_teacher(folder, tmp_path / 'teacher.onnx')
-    image = np.random.default_rng(0).integers(0, 256, (script.SIZE, script.SIZE, 3), np.uint8)
-    answers = Teacher(tmp_path / 'teacher.onnx', 80)([image])[0]
-    module = script.Teacher(load_from(folder / 'nanodet_plus.py'), script.weights(folder)).eval()
-    with torch.inference_mode():
-        scores, boxes = module(torch.from_numpy(image.transpose(2, 0, 1)[None]).float())
-    expected = Answers.of(scores[0], boxes[0])
-    torch.testing.assert_close(answers.scores, expected.scores, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(answers.boxes, expected.boxes, atol=1e-4, rtol=1e-3)
 
 
 def test_a_shipped_model_is_the_trained_one_in_half_precision_with_scores_scaled(

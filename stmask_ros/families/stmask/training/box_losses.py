@@ -24,7 +24,7 @@ from stmask_ros.families.stmask.training.losses import (
     track_loss,
 )
 from stmask_ros.families.stmask.training.targets import Assignment, FrameTargets, Positives
-from stmask_ros.families.stmask.training.teacher import Answers
+from stmask_ros.families.stmask.training.teacher import TeacherPredictions
 from stmask_ros.families.stmask.training.temporal_losses import shift_losses
 from stmask_ros.layers.boxes import box_iou
 
@@ -39,12 +39,12 @@ InstancesOf = Callable[[Tensor, Tensor], InstanceOutput]
 def instance_losses(
     instances_of: InstancesOf, predictions: Predictions, targets: Sequence[FrameTargets],
     propagate: Propagate | None, config: LossConfig, kept_logits: Tensor | None = None,
-    answers: Sequence[Answers] | None = None,
+    taught: Sequence[TeacherPredictions] | None = None,
 ) -> Losses:
     """
     Return the losses of masks, embeddings and temporal fusion on the predicted boxes.
 
-    kept_logits, answers: see detection_losses; without the former the terms of boxes and classes
+    kept_logits, taught: see detection_losses; without the former the terms of boxes and classes
     are zero. targets: one an image, in the order of the predictions, pair by pair; objects that
     no box overlaps do not count, nor does the rest of an image, so that not everything in it must
     be annotated.
@@ -59,7 +59,7 @@ def instance_losses(
     if kept_logits is not None:
         box, classification = detection_losses(
             predictions.head.class_logits, predictions.boxes, kept_logits,
-            predictions.priors[:, :2], targets, answers)
+            predictions.priors[:, :2], targets, taught)
     return Losses(
         box=weights.box * box, center=nothing,
         classification=weights.classification * classification,

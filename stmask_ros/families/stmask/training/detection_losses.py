@@ -5,7 +5,7 @@ What a head of distances learns, where it may: boxes and classes of what is anno
 
 All else keeps the answers that the training began with, so that neither a picture of which not
 everything is annotated nor a class that is not in the data takes away what was known (learning
-without forgetting, Li and Hoiem, ECCV 2016). A better detector's answers can be learned instead.
+without forgetting, Li and Hoiem, ECCV 2016). A better detector's can be learned instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from stmask_ros.families.stmask.training.targets import Assignment, FrameTargets, Positives
-from stmask_ros.families.stmask.training.teacher import Answers
+from stmask_ros.families.stmask.training.teacher import TeacherPredictions
 from stmask_ros.layers.boxes import box_iou
 
 # Of the cells in an object's box, those that learn it: the most aligned with it (TOOD, Feng et
@@ -31,29 +31,29 @@ LEAST_SCORE = 1e-6
 # Of the answers that the training began with, what stays where a teacher sees nothing.
 UNSEEN = 0.25
 # From none to all of a teacher's score, by the IoU of a box with the teacher's.
-ANSWERED_OVERLAPS = (0.5, 0.9)
+SOFT_LABEL_OVERLAPS = (0.5, 0.9)
 # What a teacher sees with this IoU to an annotated object is that object.
 ANNOTATED_OVERLAP = 0.5
 
 
 def detection_losses(
     logits: Tensor, boxes: Tensor, kept_logits: Tensor, centers: Tensor,
-    targets: Sequence[FrameTargets], answers: Sequence[Answers] | None = None,
+    targets: Sequence[FrameTargets], taught: Sequence[TeacherPredictions] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """
     Return the losses of boxes (generalised IoU) and of classes (their divergence).
 
     logits, kept_logits: [B, A, classes], now and of the network that the training began with.
-    boxes: [B, A, 4]. centers: [A, 2], of the cells, as fractions of the padded input. answers:
-    one an image, of a teacher: they take the place of the kept ones where it sees something, and
-    its objects that are not annotated are learned as well. Both losses are means over the cells
-    that learn an object, each as often as its box is right.
+    boxes: [B, A, 4]. centers: [A, 2], of the cells, as fractions of the padded input. taught: a
+    teacher's predictions, one an image, boxes as fractions of the padded input: they take the
+    place of the kept ones, and objects of theirs that are not annotated are learned. Both
+    losses are means over the cells that learn an object, each as often as its box is right.
     """
     now, objects, goal = boxes.detach(), targets, kept_logits.sigmoid()
-    if answers is not None:
-        taught = torch.stack([_answered(*pair) for pair in zip(now, answers, strict=True)])
-        goal = torch.maximum(taught, UNSEEN * goal)
-        objects = [_with_seen(*pair) for pair in zip(targets, answers, strict=True)]
+    if taught is not None:
+        soft = torch.stack([_soft_labels(*pair) for pair in zip(now, taught, strict=True)])
+        goal = torch.maximum(soft, UNSEEN * goal)
+        objects = [_with_seen(*pair) for pair in zip(targets, taught, strict=True)]
     positives = Positives.of(objects, [
         _aligned(target, score, box, centers)
         for target, score, box in zip(objects, logits.detach().sigmoid(), now, strict=True)
@@ -67,25 +67,25 @@ def detection_losses(
     return (overlap * box_loss).sum() / count, _divergence(logits, goal) / count
 
 
-def _answered(boxes: Tensor, answers: Answers) -> Tensor:
+def _soft_labels(boxes: Tensor, taught: TeacherPredictions) -> Tensor:
     """Return a teacher's scores [A, classes] of boxes [A, 4], lower the less it has the same."""
-    if len(answers.boxes) == 0:
-        return answers.scores.new_zeros(len(boxes), answers.scores.shape[1])
-    other, same = ANSWERED_OVERLAPS
-    alike = ((box_iou(boxes, answers.boxes) - other) / (same - other)).clamp(0, 1)
-    best = (answers.scores.amax(1) * alike).argmax(1, keepdim=True)
-    return answers.scores[best.squeeze(1)] * alike.gather(1, best)
+    if len(taught.boxes) == 0:
+        return taught.scores.new_zeros(len(boxes), taught.scores.shape[1])
+    other, same = SOFT_LABEL_OVERLAPS
+    alike = ((box_iou(boxes, taught.boxes) - other) / (same - other)).clamp(0, 1)
+    best = (taught.scores.amax(1) * alike).argmax(1, keepdim=True)
+    return taught.scores[best.squeeze(1)] * alike.gather(1, best)
 
 
-def _with_seen(target: FrameTargets, answers: Answers) -> FrameTargets:
+def _with_seen(target: FrameTargets, taught: TeacherPredictions) -> FrameTargets:
     """Return the objects of an image, and after them what a teacher sees beside them."""
-    seen = answers.objects
+    seen = taught.objects
     if len(target.boxes):
-        overlap = box_iou(answers.boxes[seen], target.boxes).amax(1)
+        overlap = box_iou(taught.boxes[seen], target.boxes).amax(1)
         seen = seen[overlap < ANNOTATED_OVERLAP]
-    labels = answers.scores[seen].argmax(1) + 1
+    labels = taught.scores[seen].argmax(1) + 1
     return FrameTargets(
-        torch.cat((target.boxes, answers.boxes[seen])), torch.cat((target.labels, labels)),
+        torch.cat((target.boxes, taught.boxes[seen])), torch.cat((target.labels, labels)),
         torch.cat((target.ids, torch.zeros_like(labels))), target.masks,
     )
 

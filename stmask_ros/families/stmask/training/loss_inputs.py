@@ -66,7 +66,7 @@ class LossConfig:
     tuned_detector: of a head of distances, whether it learns boxes and classes too, see
     detection_losses, from a start that has the same classes (TrainingError of one that has
     none); else it keeps them, and all that they are made of. teacher: an ONNX file, see Teacher,
-    whose answers a tuned detector learns (ValueError without tuned_detector).
+    whose predictions a tuned detector learns (ValueError without tuned_detector).
     reference_behaviour: compute what the released code does. Then matching is
     classification-aware; all masks are compared; the weights of the classification are in another
     order than its losses; the centerness pulls at the boxes; a mask is cropped before it is

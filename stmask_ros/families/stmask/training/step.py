@@ -19,13 +19,13 @@ from stmask_ros.families.mixed_precision import autocast
 from stmask_ros.families.stmask.distance_head import DistanceHead
 from stmask_ros.families.stmask.heads import HeadOutput, InstanceOutput
 from stmask_ros.families.stmask.network import STMask
-from stmask_ros.families.stmask.preprocess import preprocess
+from stmask_ros.families.stmask.preprocess import Extent, preprocess
 from stmask_ros.families.stmask.temporal_fusion import TemporalFeatures
 from stmask_ros.families.stmask.training.box_losses import instance_losses
 from stmask_ros.families.stmask.training.examples import Example
 from stmask_ros.families.stmask.training.loss_inputs import DensePredictions, LossConfig, Propagate
 from stmask_ros.families.stmask.training.losses import Losses, multibox_loss
-from stmask_ros.families.stmask.training.teacher import Answers, Teacher
+from stmask_ros.families.stmask.training.teacher import Teacher, TeacherPredictions
 
 
 def freeze_detector(network: STMask) -> None:
@@ -91,7 +91,7 @@ class TrainingStep(nn.Module):
             return instance_losses(
                 partial(self._instances_of, predictions.head), predictions, targets,
                 self._propagation(predictions.temporal), self.loss, self._kept_logits(images),
-                self._answers([example.image for example in examples], device),
+                self._taught([example.image for example in examples], device),
             )
         with autocast(device, self.precision):
             instances = self.network.instances(predictions)
@@ -116,10 +116,13 @@ class TrainingStep(nn.Module):
             head: HeadOutput = self.start.head(self.start.fpn(stages[-3:]))
         return head.class_logits
 
-    def _answers(self, images: Sequence[Image], device: torch.device) -> list[Answers] | None:
+    def _taught(
+        self, images: Sequence[Image], device: torch.device
+    ) -> list[TeacherPredictions] | None:
         if self.teacher is None:
             return None
-        return [answers.to(device) for answers in self.teacher(images)]
+        extent = Extent.of(self.network.config)
+        return [each.within(extent).to(device) for each in self.teacher(images)]
 
     def _instances_of(self, output: HeadOutput, frames: Tensor, anchors: Tensor) -> InstanceOutput:
         assert isinstance(self.network.head, DistanceHead)
