@@ -17,7 +17,9 @@ from stmask_ros.families.stmask.network import STMask
 from stmask_ros.models.checkpoint import load_model
 
 # Person and bicycle are two things though their boxes overlap; a thing has one class over time.
-TRACKER = {'nms': 'best_class', 'class_memory': 0.9, 'class_penalty': 1.0}
+TRACKER = {
+    'nms': 'best_class', 'class_memory': 0.9, 'class_penalty': 1.0, 'coasting_per_hit': 0.25,
+    'score_decay': 0.8}
 # Factor on the logits of classes, and what is added: the detector became surer. By the node's
 # rules it finds more with fewer instances in five videos that no training saw, see the card.
 SCORE_FACTOR, SCORE_OFFSET = 0.8076, -1.2207

@@ -256,7 +256,7 @@ FRACTIONS = (
     'score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay', 'class_memory')
 LOWEST = {
     'class_penalty': 0, 'max_missed': 0, 'min_mask_area': 0, 'confirm_hits': 1, 'capacity': 1,
-    'max_detections': 1,
+    'max_detections': 1, 'coasting_per_hit': 0,
 }
 
 
@@ -336,6 +336,14 @@ def test_the_host_reads_what_the_tracks_are() -> None:
     ({}, {'score_threshold': 0.9, 'class_thresholds': (0.7,)}, True),
     ({}, {'class_thresholds': (0.75,)}, False),
     ({'masks': torch.full((2, SIDE, SIDE), 0.5)}, {}, False),
+    ({'missed': torch.tensor([9, 0])}, {}, True),
+    ({'missed': torch.tensor([2, 0])}, {'coasting_per_hit': 0.25}, False),
+    ({'missed': torch.tensor([2, 0]), 'hits': torch.tensor([7, 1])}, {'coasting_per_hit': 0.25},
+     False),
+    ({'missed': torch.tensor([2, 0]), 'hits': torch.tensor([8, 1])}, {'coasting_per_hit': 0.25},
+     True),
+    ({}, {'coasting_per_hit': 0}, True),
+    ({'missed': torch.tensor([1, 0])}, {'coasting_per_hit': 0}, False),
     # Of the padded input, the image fills three quarters across and a half down.
     ({'boxes': torch.tensor([[0.5, 0.25, 1.0, 0.75]] * 2)}, {}, True),
     ({'boxes': torch.tensor([[0.52, 0.25, 1.0, 0.75]] * 2)}, {}, False),

@@ -262,6 +262,23 @@ def test_each_that_was_shown_ends_in_public_once() -> None:
     assert set(ended) <= shown
 
 
+@pytest.mark.parametrize('coasting_per_hit', [0.0, 0.5])
+def test_a_track_that_coasts_too_long_is_hidden_and_remembered(coasting_per_hit: float) -> None:
+    options: dict[str, Any] = {'max_missed': 4, 'nms_threshold': 0.3}
+    everything, _ = run(small_segmenter(**options), 12)
+    results, _ = run(small_segmenter(**options, coasting_per_hit=coasting_per_hit), 12)
+    hidden = 0
+    seen: set[int] = set()
+    for whole, result in zip(everything, results, strict=True):
+        ended = whole.statuses == int(TrackStatus.TERMINATED)
+        vouched = whole.missed <= coasting_per_hit * whole.hits
+        hidden += np.count_nonzero(~(vouched | ended))
+        shown = np.where(ended, np.isin(whole.track_ids, list(seen)), vouched)
+        assert_same(result, whole.rows(np.flatnonzero(shown).tolist()))
+        seen.update(result.track_ids.tolist())
+    assert hidden
+
+
 @pytest.mark.parametrize(('device', 'told'), [
     ('meta', 'cannot run the networks'), ('mps', 'cannot run the networks'),
     ('xpu', 'cannot run the networks'), ('gpu', "device 'gpu' is unknown: use 'cpu'"),

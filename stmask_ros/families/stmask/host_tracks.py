@@ -40,18 +40,22 @@ def visible_tracks(tracks: TrackTable, extent: Extent, config: TrackerConfig) ->
     """
     Return which tracks can be shown, bool [N] or [B, N].
 
-    Those that are strong, with a mask, and centered in the image (specification, 9 and 11).
+    Those that are strong, with a mask, and centered in the image (specification, 9 and 11), and
+    not undetected for longer than their detections vouch for.
     """
     center = center_size(tracks.boxes)
     lowest: float | Tensor = config.score_threshold
     if config.class_thresholds:
         lowest = lowest_scores(config.class_thresholds, tracks.classes)
-    return (
+    visible = (
         (tracks.scores > lowest)
         & ((tracks.masks > BINARY_THRESHOLD).sum((-2, -1)) > config.min_mask_area)
         & (center[..., 0] <= extent.width)
         & (center[..., 1] <= extent.height)
     )
+    if config.coasting_per_hit is not None:
+        visible &= tracks.missed <= config.coasting_per_hit * tracks.hits
+    return visible
 
 
 @dataclass(frozen=True)

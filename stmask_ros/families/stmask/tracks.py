@@ -52,6 +52,8 @@ class TrackerConfig:
         0 or more; 0 as released.
     max_missed: frames in a row that a track is carried without a detection.
     score_decay: factor on a carried track's score, each frame.
+    coasting_per_hit: most frames in a row that a track is shown without a detection, for each that
+        detected it; it is remembered for max_missed all the same. None for no such limit.
     min_mask_area: a mask of this many cells or fewer is not shown [cells of stride 4].
     confirm_hits: detections that make a track CONFIRMED.
     class_memory: how far a track's class is the one that most of its detections had: a vote of
@@ -75,6 +77,7 @@ class TrackerConfig:
     class_penalty: float = 0.0
     max_missed: int = 10
     score_decay: float = 0.95
+    coasting_per_hit: float | None = None
     min_mask_area: int = 1
     confirm_hits: int = 3
     class_memory: float = 0.0
@@ -95,6 +98,8 @@ class TrackerConfig:
             if getattr(self, name) < lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
         check_thresholds(self.class_thresholds)
+        if self.coasting_per_hit is not None and not self.coasting_per_hit >= 0:
+            raise ValueError(f'coasting_per_hit: expected 0 or more, got {self.coasting_per_hit}')
         if self.max_detections is not None and self.max_detections < 1:
             raise ValueError(f'max_detections: expected 1 or more, got {self.max_detections}')
 
