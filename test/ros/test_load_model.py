@@ -36,14 +36,14 @@ def load(node: SegmenterProcess, model: Path | str) -> LoadModel.Response:
 
 @pytest.fixture
 def segmenter() -> Iterator[SegmenterProcess]:
-    node = SegmenterProcess(
-        'swapping', '-p', f'model:={UNTRAINED}', '-p', 'device:=cpu', '-p', 'torch_threads:=1')
-    node.labels = []
-    node.client.create_subscription(
-        LabelInfo, '/swapping/label_info', node.labels.append, LATCHED)
-    node.activate()
-    yield node
-    node.close()
+    with SegmenterProcess(
+            'swapping', '-p', f'model:={UNTRAINED}', '-p', 'device:=cpu',
+            '-p', 'torch_threads:=1') as node:
+        node.labels = []
+        node.client.create_subscription(
+            LabelInfo, '/swapping/label_info', node.labels.append, LATCHED)
+        node.activate()
+        yield node
 
 
 def test_another_model(segmenter: SegmenterProcess, tmp_path: Path) -> None:
