@@ -77,7 +77,7 @@ def sharpness(picture: Bgr) -> float:
 
 
 class Changes:
-    """Tells which tracks begin, end, or take the place of another."""
+    """Tells which tracks begin, are lost, come back, end, or take the place of another."""
 
     def __init__(self) -> None:
         self._epoch = 0
@@ -90,11 +90,16 @@ class Changes:
             self._epoch, self._shown, self._lost = result.epoch, {}, {}
         alive = result.statuses == TrackStatus.CONFIRMED
         shown = dict(zip(result.track_ids[alive].tolist(), result.boxes[alive], strict=True))
-        coasting = set(result.track_ids[result.statuses == TrackStatus.COASTING].tolist())
+        coasting, ended = (
+            set(result.track_ids[result.statuses == status].tolist())
+            for status in (TrackStatus.COASTING, TrackStatus.TERMINATED))
         for number in self._shown.keys() - shown.keys() - coasting:
             self._lost[number] = (result.sequence, self._shown[number])
-            yield f'track {number} ended'
+            yield f'track {number} ended' if number in ended else f'track {number} is lost'
         for number in shown.keys() - self._shown.keys():
+            if self._lost.pop(number, None) is not None:
+                yield f'track {number} came back'
+                continue
             before = self._predecessor(shown[number], result.sequence)
             yield f'track {number} began' if before is None else (
                 f'track {before} became {number}')

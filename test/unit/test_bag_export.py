@@ -135,6 +135,19 @@ def test_beginnings_ends_and_new_numbers_are_told() -> None:
         ['track 9 began']]
 
 
+def test_a_hidden_track_comes_back_under_its_number() -> None:
+    changes = Changes()
+    told = [list(changes.told(each)) for each in (
+        result((1, CONFIRMED, 5)),
+        result(sequence=2),
+        result((1, CONFIRMED, 6), sequence=3),
+        result(sequence=4),
+        result((1, TERMINATED, 6), sequence=5),
+    )]
+    assert told == [
+        ['track 1 began'], ['track 1 is lost'], ['track 1 came back'], ['track 1 is lost'], []]
+
+
 def test_a_bag_becomes_a_folder(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', [picture(n) for n in range(6)])
     out = tmp_path / 'out'
