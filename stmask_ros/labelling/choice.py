@@ -39,7 +39,8 @@ class Observation:
 
     position: in the topic. sharpness: variance of the Laplacian, higher is sharper. thumbnail:
     float32 [3 * 9 * 16], levels of Lab. doubt: of the model, 0 to 1: mean of 4 s (1 - s) over the
-    scores s of its tracks. changes: tracks that began, ended or changed their number.
+    scores s of its tracks. changes: tracks that began, ended, were lost for a while or changed
+    their number.
     """
 
     position: int

@@ -53,7 +53,8 @@ class TrackerConfig:
     max_missed: frames in a row that a track is carried without a detection.
     score_decay: factor on a carried track's score, each frame.
     coasting_per_hit: most frames in a row that a track is shown without a detection, for each that
-        detected it; it is remembered for max_missed all the same. None for no such limit.
+        detected it, 0 or more; it is remembered for max_missed all the same. None, as released,
+        for no such limit.
     min_mask_area: a mask of this many cells or fewer is not shown [cells of stride 4].
     confirm_hits: detections that make a track CONFIRMED.
     class_memory: how far a track's class is the one that most of its detections had: a vote of
