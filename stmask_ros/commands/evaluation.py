@@ -295,8 +295,9 @@ def _add_segmenter_arguments(
              f'{nms_threshold:g}; 0.5 as published, 0.4 in the node)',
     )
     group.add_argument(
-        '--max-missed', type=int, default=10, metavar='FRAMES',
-        help='frames in a row that a track is carried without a detection (default: 10)',
+        '--max-missed', type=int, metavar='FRAMES',
+        help='frames in a row that a track is carried without a detection (default: as many as '
+             'the model says)',
     )
     group.add_argument(
         '--retirement', choices=('missed', 'never'), default='missed',

@@ -133,9 +133,10 @@ class Parameters:
         between=(0.0, 1.0),
     )
     max_missed: int = parameter(
-        10,
-        'A track not detected in more frames in a row than this is given up [frames].',
-        between=(0, 10_000),
+        -1,
+        'A track not detected in more frames in a row than this is given up [frames]; -1 for as '
+        'many as the model says.',
+        between=(-1, 10_000),
     )
     confirm_hits: int = parameter(
         3,
@@ -208,7 +209,7 @@ class Parameters:
             class_thresholds=by_class,
             birth_threshold=self.birth_threshold,
             nms_threshold=self.nms_threshold,
-            max_missed=self.max_missed,
+            max_missed=None if self.max_missed < 0 else self.max_missed,
             confirm_hits=self.confirm_hits,
             capacity=self.capacity,
             retirement=self.retirement,

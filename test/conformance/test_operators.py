@@ -299,6 +299,7 @@ def _detections(frame: dict[str, npt.NDArray[Any]]) -> Detections:
     embeddings = frame.get('in.track', np.zeros((0, 128), np.float32))
     return Detections(
         torch.from_numpy(frame['in.box']), torch.from_numpy(frame['in.score']),
-        torch.from_numpy(frame['in.class']).long(), torch.from_numpy(frame['in.mask_coeff']),
+        torch.from_numpy(frame['in.class']).long(),
+        torch.zeros(len(frame['in.class']), 40), torch.from_numpy(frame['in.mask_coeff']),
         torch.from_numpy(embeddings),
     )

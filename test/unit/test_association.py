@@ -44,6 +44,7 @@ def found(*things: tuple[tuple[int, int], float, int]) -> tuple[Detections, Tens
     looks = LOOKS[[look for _, _, look in things]]
     return Detections(
         boxes.view(-1, 4), scores, torch.ones(len(things), dtype=torch.int64),
+        torch.stack((scores, scores / 4), -1),
         scores.view(-1, 1) * 10, looks.view(-1, 3),
     ), masks
 
@@ -89,10 +90,50 @@ def test_looks_alone_and_places_alone() -> None:
 
 def test_another_class_is_less_alike_by_the_penalty() -> None:
     detections, masks = found((LEFT, 0.9, 0), (LEFT, 0.9, 0))
-    detections = replace(detections, classes=torch.tensor([1, 2]))
+    detections = replace(
+        detections, classes=torch.tensor([1, 2]),
+        class_scores=torch.tensor([[0.9, 0.6], [0.6, 0.9]]))
     scores = similarity(
         detections, masks, tracked((LEFT, 0.9, 0)), TrackerConfig(class_penalty=0.75))
-    torch.testing.assert_close(scores[:, 1], torch.tensor([4.0, 3.25]))
+    torch.testing.assert_close(scores[:, 1], torch.tensor([4.0, 3.75]))
+
+
+def test_a_weak_detection_continues_only_what_it_overlaps() -> None:
+    """Beside each other by half: an IoU of boxes of a third, a score of 2.33 and more than 1.4."""
+    tracks = tracked((LEFT, 0.9, 0))
+    for score, overlap, ids, hits in (
+        (0.1, 0.3, [1], [2]), (0.1, 0.4, [1], [1]), (0.3, 0.4, [1], [2]),
+    ):
+        current, _ = joined(
+            tracks, ((2, 6), score, 0), birth_threshold=0.2, weak_overlap=overlap)
+        assert (current.ids.tolist(), current.hits.tolist()) == (ids, hits)
+
+
+@pytest.mark.parametrize(('look', 'margin', 'ids'), [
+    (0, 0.0, [1, 2]), (0, 1.0, [1]), (1, 1.0, [1, 2]),
+])
+def test_a_new_thing_near_a_lost_one_of_its_look_is_that_one(
+    look: int, margin: float, ids: list[int]
+) -> None:
+    """Beside each other, boxes grown by their size overlap by a half: a score of 1 + 1, or 1.5."""
+    options = {'search_margin': margin, 'new_track_score': 1.8}
+    current, _ = joined(tracked((LEFT, 0.9, 0)), (RIGHT, 0.8, look), **options)
+    assert current.ids.tolist() == ids
+
+
+def test_a_track_that_was_found_is_not_searched_for() -> None:
+    current, _ = joined(
+        tracked((LEFT, 0.9, 0)), (LEFT, 0.8, 0), (RIGHT, 0.7, 0), search_margin=1.0,
+        new_track_score=1.8)
+    assert current.ids.tolist() == [1, 2]
+    torch.testing.assert_close(current.scores, torch.tensor([0.8, 0.7]))
+
+
+def test_a_detection_too_weak_for_a_birth_does_not_search() -> None:
+    current, _ = joined(
+        tracked((LEFT, 0.9, 0)), (RIGHT, 0.1, 0), search_margin=1.0, new_track_score=1.8,
+        birth_threshold=0.2)
+    assert current.missed.tolist() == [1]
 
 
 def test_what_fills_up_a_batch_is_like_nothing() -> None:
@@ -139,7 +180,7 @@ def test_new_tracks_come_after_with_ids_in_order() -> None:
         assert table.ages.tolist() == [2, 1, 1]
         assert table.hits.tolist() == [2, 1, 1]
         assert table.missed.tolist() == table.reported.tolist() == [0, 0, 0]
-    torch.testing.assert_close(current.class_support, current.scores)
+    torch.testing.assert_close(current.class_scores[:, 0], current.scores)
 
 
 def test_a_detection_as_strong_as_a_birth_needs_starts_a_track() -> None:
@@ -253,9 +294,11 @@ def test_frames_of_a_batch_come_back() -> None:
 
 
 FRACTIONS = (
-    'score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay', 'class_memory')
+    'score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay', 'class_memory',
+    'weak_overlap')
 LOWEST = {
-    'class_penalty': 0, 'max_missed': 0, 'min_mask_area': 0, 'confirm_hits': 1, 'capacity': 1,
+    'class_penalty': 0, 'search_margin': 0, 'max_missed': 0, 'min_mask_area': 0,
+    'confirm_hits': 1, 'capacity': 1,
     'max_detections': 1, 'coasting_per_hit': 0,
 }
 

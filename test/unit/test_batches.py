@@ -38,7 +38,8 @@ TRACKERS: list[dict[str, Any]] = [
     {'matching': 'paper', 'max_missed': 1, 'score_threshold': 0.3},
     {'birth_threshold': 0.47},
     {'nms': 'greedy'},
-    {'nms': 'best_class', 'class_memory': 0.9},
+    {'nms': 'best_class', 'class_memory': 0.9, 'class_penalty': 1.0},
+    {'search_margin': 1.0, 'birth_threshold': 0.1, 'weak_overlap': 0.3},
 ]
 
 

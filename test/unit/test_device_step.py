@@ -108,7 +108,8 @@ def computed_batch(network: STMask, streams: int, tracks: int, **tracker: Any) -
         ('STMask_plus_base_ali', torch.bfloat16, {'retirement': 'never'}),
         ('STMask_resnet50', torch.float32, {'matching': 'paper'}),
         ('stmask_lite', torch.float16, {'nms': 'per_class', 'max_detections': 50}),
-        ('stmask_lite_distances', torch.float16, {'nms': 'best_class', 'class_memory': 0.9}),
+        ('stmask_lite_distances', torch.float16, {
+            'nms': 'best_class', 'class_memory': 0.9, 'search_margin': 1.0}),
     ],
 )
 def test_nothing_is_read_by_the_host_in_a_step(

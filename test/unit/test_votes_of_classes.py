@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
+from stmask_ros.families.class_thresholds import OFF
 from stmask_ros.families.stmask.association import associate
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.detection import Candidates, Detections, best_class_nms
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
 
-SMALL = STMaskConfig.named('stmask_lite', input_height=32, input_width=32)
+SMALL = STMaskConfig.named('stmask_lite', input_height=32, input_width=32, num_classes=2)
 CAT, DOG = 1, 2
 
 
@@ -74,22 +75,26 @@ def test_within_a_class_it_is_the_classic_suppression(seed: int) -> None:
     assert len(wanted) < 100
 
 
-def one(number: int, score: float) -> Detections:
-    """Return a detection of a class, always in the same place and of the same look."""
+def one(*scores: float) -> Detections:
+    """Return a detection with these scores of classes, always in one place and of one look."""
+    best = torch.tensor([scores]).max(-1)
     return Detections(
-        torch.tensor([[0.1, 0.1, 0.9, 0.9]]), torch.tensor([score]), torch.tensor([number]),
+        torch.tensor([[0.1, 0.1, 0.9, 0.9]]), best.values, best.indices + 1,
+        torch.tensor([scores]),
         torch.zeros(1, SMALL.num_coefficients),
         torch.nn.functional.one_hot(torch.tensor([0]), SMALL.embedding_size).float(),
     )
 
 
-def classes_of_a_track(votes: list[tuple[int, float]], memory: float) -> list[int]:
-    """Return the class of one track after each detection of a class with a score."""
+def classes_of_a_track(
+    votes: list[tuple[float, float]], memory: float, thresholds: tuple[float, ...] = ()
+) -> list[int]:
+    """Return the class of one track after each detection, of scores of CAT and DOG."""
     tracks = TrackTable.empty(SMALL, torch.device('cpu'))
-    tracker = TrackerConfig(class_memory=memory)
+    tracker = TrackerConfig(class_memory=memory, class_thresholds=thresholds)
     shown = []
-    for stamp, (number, score) in enumerate(votes):
-        found = one(number, score)
+    for stamp, scores in enumerate(votes):
+        found = one(*scores)
         masks = torch.ones(1, 8, 8)
         tracks = associate(tracks.aged(), found, masks, 1 + stamp, stamp, tracker).remembered
         assert tracks.ids.tolist() == [1]
@@ -97,15 +102,22 @@ def classes_of_a_track(votes: list[tuple[int, float]], memory: float) -> list[in
     return shown
 
 
-def test_a_track_has_the_class_of_most_of_its_detections() -> None:
-    votes = [(CAT, 0.8), (CAT, 0.7), (DOG, 0.9), (CAT, 0.6), (DOG, 0.9), (DOG, 0.9), (DOG, 0.9)]
-    assert classes_of_a_track(votes, 1.0) == [CAT] * 5 + [DOG] * 2
-    assert classes_of_a_track(votes, 0.0) == [number for number, _ in votes]
-    assert classes_of_a_track([(CAT, 0.5), (DOG, 0.5)], 1.0) == [CAT, DOG]
+def test_a_track_has_the_class_that_its_detections_say_together() -> None:
+    cat, dog, either = (0.8, 0.0), (0.0, 0.9), (0.5, 0.6)
+    votes = [cat, cat, dog, either, dog, dog]
+    assert classes_of_a_track(votes, 1.0) == [CAT] * 4 + [DOG] * 2
+    assert classes_of_a_track(votes, 0.0) == [CAT, CAT, DOG, DOG, DOG, DOG]
+    assert classes_of_a_track([(0.6, 0.5), (0.1, 0.3)], 1.0) == [CAT, DOG]
+
+
+def test_a_class_that_is_off_has_no_votes() -> None:
+    votes = [(0.5, 0.4), (0.0, 0.4)]
+    assert classes_of_a_track(votes, 1.0) == [CAT, DOG]
+    assert classes_of_a_track(votes, 1.0, (0.2, OFF)) == [CAT, CAT]
 
 
 def test_old_votes_fade() -> None:
-    votes = [(CAT, 0.9)] * 50 + [(DOG, 0.9)] * 8
+    votes = [(0.9, 0.0)] * 50 + [(0.0, 0.9)] * 8
     assert classes_of_a_track(votes, 0.9)[-1] == DOG
     assert classes_of_a_track(votes, 1.0)[-1] == CAT
 
@@ -115,12 +127,17 @@ def test_votes_are_weighed_between_0_and_1() -> None:
         replace(TrackerConfig(), class_memory=1.5)
 
 
-@pytest.mark.parametrize(('penalty', 'ids'), [(0.0, [1]), (3.0, [1, 2])])
-def test_a_detection_of_another_class_matches_less(penalty: float, ids: list[int]) -> None:
+@pytest.mark.parametrize(('penalty', 'second', 'ids'), [
+    (0.0, (0.1, 0.9), [1]), (3.0, (0.1, 0.9), [1, 2]), (3.0, (0.8, 0.9), [1]),
+])
+def test_a_detection_of_another_class_matches_less(
+    penalty: float, second: tuple[float, float], ids: list[int]
+) -> None:
+    """Unless it could as well be of the track's class."""
     tracker = TrackerConfig(class_penalty=penalty)
     tracks = TrackTable.empty(SMALL, torch.device('cpu'))
-    for stamp, number in enumerate((CAT, DOG)):
+    for stamp, scores in enumerate(((0.9, 0.1), second)):
         tracks = associate(
-            tracks.aged(), one(number, 0.9), torch.ones(1, 8, 8), 1 + stamp, stamp, tracker
+            tracks.aged(), one(*scores), torch.ones(1, 8, 8), 1 + stamp, stamp, tracker
         ).remembered
     assert tracks.ids.tolist() == ids

@@ -15,34 +15,51 @@ from stmask_ros.families.class_thresholds import OFF, lowest_scores
 from stmask_ros.families.stmask.detection import Detections
 from stmask_ros.families.stmask.masks import mask_iou
 from stmask_ros.families.stmask.tracks import TrackerConfig, TrackTable
-from stmask_ros.layers.boxes import box_iou
+from stmask_ros.layers.boxes import box_iou, center_size, corners
 
 RELEASED_NEW_TRACK_SCORE = 1.4
 PAPER_NEW_TRACK_SCORE = 0.8
 AMBIGUOUS_OVERLAP = 0.3
+# What is less likely is never detected; rows that fill up a batch have none.
+SMALLEST_SCORE = 1e-6
 
 
 def similarity(
     detections: Detections, masks: Tensor, tracks: TrackTable, config: TrackerConfig
 ) -> Tensor:
     """Return the matching scores [..., D, 1 + tracks]; column 0 stands for a new track."""
+    likeness = _likeness(detections, masks, tracks, config)
+    return _with_boxes(likeness, detections.boxes, tracks.boxes, config)
+
+
+def _likeness(
+    detections: Detections, masks: Tensor, tracks: TrackTable, config: TrackerConfig
+) -> Tensor:
+    # The part of the matching scores that is not of boxes [..., D, tracks].
     cosine = detections.embeddings @ tracks.embeddings.mT
     overlap = mask_iou(masks, tracks.masks)
-    if config.matching == 'paper':
-        scores, new = cosine + overlap, PAPER_NEW_TRACK_SCORE
-    else:
-        scores = (1 + cosine) / 2 + overlap + 2 * box_iou(detections.boxes, tracks.boxes)
-        new = RELEASED_NEW_TRACK_SCORE
-    if config.new_track_score is not None:
-        new = config.new_track_score
+    scores = (cosine if config.matching == 'paper' else (1 + cosine) / 2) + overlap
     if config.class_penalty:
-        other = detections.classes.unsqueeze(-1) != tracks.classes.unsqueeze(-2)
-        scores = scores - config.class_penalty * other
+        scores = scores - config.class_penalty * (1 - _agreement(detections, tracks))
+    if config.weak_overlap:
+        weak = detections.scores.unsqueeze(-1) < config.birth_threshold
+        apart = box_iou(detections.boxes, tracks.boxes) < config.weak_overlap
+        scores = scores.masked_fill(weak & apart, -torch.inf)
     known = tracks.valid
     if config.class_thresholds:
         known = known & (lowest_scores(config.class_thresholds, tracks.classes) < OFF)
-    scores = scores.masked_fill(~known.unsqueeze(-2), -torch.inf)
-    return F.pad(scores, (1, 0), value=new)
+    return scores.masked_fill(~known.unsqueeze(-2), -torch.inf)
+
+
+def _with_boxes(
+    likeness: Tensor, detected: Tensor, tracked: Tensor, config: TrackerConfig
+) -> Tensor:
+    new = PAPER_NEW_TRACK_SCORE
+    if config.matching != 'paper':
+        likeness, new = likeness + 2 * box_iou(detected, tracked), RELEASED_NEW_TRACK_SCORE
+    if config.new_track_score is not None:
+        new = config.new_track_score
+    return F.pad(likeness, (1, 0), value=new)
 
 
 class Association(NamedTuple):
@@ -69,11 +86,7 @@ def associate(
     A track takes the strongest detection that chose it; the others that did are dropped. Without
     temporal fusion, a detection over several remembered masks renews none of them.
     """
-    chosen = similarity(detections, masks, tracks, config).argmax(-1)
-    hit = torch.zeros_like(tracks.valid)
-    if len(detections) and len(tracks):
-        best, hit = _strongest_choice(chosen, detections.valid, len(tracks))
-    new = (chosen == 0) & detections.valid & (detections.scores >= config.birth_threshold)
+    best, hit, new = _choices(tracks, detections, masks, config)
     if config.retirement != 'never':
         # What ends in this frame leaves its place to what begins.
         stays = tracks.valid & (hit | (tracks.missed <= config.max_missed))
@@ -83,7 +96,7 @@ def associate(
     found = TrackTable.born(detections, masks, ids, stamp)
     current = remembered = tracks
     if len(detections) and len(tracks):
-        seen = _classified(tracks, found.rows(best), config.class_memory)
+        seen = _classified(tracks, found.rows(best), config)
         counted = _counted(tracks, hit, stamp)
         current = remembered = _renewed(counted, hit, seen)
         if not fused:
@@ -92,6 +105,34 @@ def associate(
             remembered = _renewed(counted, hit & clear, seen)
     born = found.only(new)
     return Association(current.joined(born), remembered.joined(born))
+
+
+class _Choices(NamedTuple):
+    # best: int64 [..., tracks], the detection that renews a track where it is hit, bool. new: bool
+    # [..., D], the detections that start one.
+
+    best: Tensor
+    hit: Tensor
+    new: Tensor
+
+
+def _choices(
+    tracks: TrackTable, detections: Detections, masks: Tensor, config: TrackerConfig
+) -> _Choices:
+    likeness = _likeness(detections, masks, tracks, config)
+    chosen = _with_boxes(likeness, detections.boxes, tracks.boxes, config).argmax(-1)
+    new = (chosen == 0) & detections.valid & (detections.scores >= config.birth_threshold)
+    if not (len(detections) and len(tracks)):
+        nothing = torch.zeros_like(tracks.ids)
+        return _Choices(nothing, nothing > 0, new)
+    best, hit = _strongest_choice(chosen, detections.valid, len(tracks))
+    if not config.search_margin:
+        return _Choices(best, hit, new)
+    detected, tracked = (_grown(t.boxes, config.search_margin) for t in (detections, tracks))
+    lost = likeness.masked_fill(hit.unsqueeze(-2), -torch.inf)
+    nearby = _with_boxes(lost, detected, tracked, config).argmax(-1)
+    found, is_found = _strongest_choice(nearby, new, len(tracks))
+    return _Choices(torch.where(hit, best, found), hit | is_found, new & (nearby == 0))
 
 
 def _strongest_choice(chosen: Tensor, valid: Tensor, tracks: int) -> tuple[Tensor, Tensor]:
@@ -104,13 +145,27 @@ def _strongest_choice(chosen: Tensor, valid: Tensor, tracks: int) -> tuple[Tenso
     return first.clamp(max=detections - 1), first < detections
 
 
-def _classified(tracks: TrackTable, seen: TrackTable, memory: float) -> TrackTable:
-    # A weighted majority vote (Boyer and Moore) that forgets: one number a track is enough.
-    same = seen.classes == tracks.classes
-    votes = torch.where(same, seen.scores, -seen.scores)
-    support = memory * tracks.class_support + votes
-    classes = torch.where(same | (support > 0), tracks.classes, seen.classes)
-    return replace(seen, classes=classes, class_support=support.abs())
+def _grown(boxes: Tensor, margin: float) -> Tensor:
+    centers, sizes = center_size(boxes).split(2, -1)
+    return corners(torch.cat((centers, sizes * (1 + 2 * margin)), -1))
+
+
+def _agreement(detections: Detections, tracks: TrackTable) -> Tensor:
+    # How likely a detection has the track's class, of how likely it has its own [..., D, tracks].
+    own, of_tracks = (classes.clamp(min=1) - 1 for classes in (detections.classes, tracks.classes))
+    of_tracks = of_tracks.unsqueeze(-2).expand(*own.shape, -1)
+    highest = detections.class_scores.gather(-1, own.unsqueeze(-1)).clamp(min=SMALLEST_SCORE)
+    return (detections.class_scores.gather(-1, of_tracks) / highest).clamp(max=1)
+
+
+def _classified(tracks: TrackTable, seen: TrackTable, config: TrackerConfig) -> TrackTable:
+    if not config.class_memory:
+        return seen
+    summed = votes = config.class_memory * tracks.class_scores + seen.class_scores
+    if config.class_thresholds:
+        classes = torch.arange(1, 1 + votes.shape[-1], device=votes.device)
+        votes = votes * (lowest_scores(config.class_thresholds, classes) < OFF)
+    return replace(seen, classes=votes.argmax(-1) + 1, class_scores=summed)
 
 
 def _counted(tracks: TrackTable, hit: Tensor, stamp: int | Tensor) -> TrackTable:
@@ -132,6 +187,6 @@ def _renewed(tracks: TrackTable, hit: Tensor, seen: TrackTable) -> TrackTable:
 
 
 _RENEWED = (
-    'boxes', 'classes', 'class_support', 'scores', 'detection_scores', 'masks', 'coefficients',
+    'boxes', 'classes', 'class_scores', 'scores', 'detection_scores', 'masks', 'coefficients',
     'embeddings',
 )

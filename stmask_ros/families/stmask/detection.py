@@ -66,6 +66,7 @@ class Detections(Table):
     N detections, by falling score.
 
     boxes, scores, classes: as of Survivors.
+    class_scores: [N, classes], probability of each class of the foreground [0, 1].
     coefficients: [N, prototypes], before their activation. embeddings: [N, size], of length 1.
     """
 
@@ -73,14 +74,17 @@ class Detections(Table):
     boxes: Tensor
     scores: Tensor
     classes: Tensor
+    class_scores: Tensor
     coefficients: Tensor
     embeddings: Tensor
 
     @classmethod
-    def of(cls, survivors: Survivors, instances: InstanceOutput) -> Detections:
+    def of(
+        cls, survivors: Survivors, class_scores: Tensor, instances: InstanceOutput
+    ) -> Detections:
         """Return the survivors with what the network says of their anchors."""
         return cls(
-            survivors.boxes, survivors.scores, survivors.classes,
+            survivors.boxes, survivors.scores, survivors.classes, class_scores,
             instances.mask_coefficients, instances.embeddings,
         )
 

@@ -84,7 +84,9 @@ def _detected(
         survivors = survivors.only(survivors.valid & (survivors.scores > lowest))
     if config.max_detections is not None:
         survivors = survivors.first(config.max_detections)
-    return Detections.of(survivors, network.instances_at(now, frame, survivors.anchors))
+    class_scores = now.head.probabilities_at(frame, survivors.anchors)
+    instances = network.instances_at(now, frame, survivors.anchors)
+    return Detections.of(survivors, class_scores, instances)
 
 
 def _masks(

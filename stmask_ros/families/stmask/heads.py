@@ -44,7 +44,13 @@ class HeadOutput(NamedTuple):
 
     def probabilities(self, frame: int | slice) -> Tensor:
         """Return those of the foreground [..., A, classes] of a frame or of several."""
-        logits = self.class_logits[frame]
+        return self._activated(self.class_logits[frame])
+
+    def probabilities_at(self, frame: int | slice, anchors: Tensor) -> Tensor:
+        """Return them of anchors, int64 [N] of one frame or [B, N] of several."""
+        return self._activated(pick(self.class_logits[frame], anchors))
+
+    def _activated(self, logits: Tensor) -> Tensor:
         if self.activation == 'sigmoid':
             return logits.sigmoid()
         return logits.softmax(-1)[..., 1:]

@@ -49,7 +49,12 @@ class TrackerConfig:
     new_track_score: a detection that matches no track better than this starts one; None takes
         the released 1.4, or 0.8 for the paper's matching score, whose threshold it leaves open.
     class_penalty: taken from the matching score of a detection of another class than the track's,
-        0 or more; 0 as released.
+        times how much less likely it has that class than its own, 0 or more; 0 as released.
+    weak_overlap: lowest box IoU of a track and a detection too weak to start one that continues
+        it [0, 1]; 0 as released.
+    search_margin: a detection that would start a track continues one that no other did, if they
+        match with boxes grown by so much of their size on each side, 0 or more; 0, as released,
+        does not look again.
     max_missed: frames in a row that a track is carried without a detection.
     score_decay: factor on a carried track's score, each frame.
     coasting_per_hit: most frames in a row that a track is shown without a detection, for each that
@@ -57,9 +62,9 @@ class TrackerConfig:
         for no such limit.
     min_mask_area: a mask of this many cells or fewer is not shown [cells of stride 4].
     confirm_hits: detections that make a track CONFIRMED.
-    class_memory: how far a track's class is the one that most of its detections had: a vote of
-        each, weighed by score, whose weight falls by this factor with each further one [0, 1];
-        0, as released, takes the class of the latest.
+    class_memory: how far a track's class is the one that all its detections say: the sum of their
+        class probabilities, where the weight of each falls by this factor with each further one
+        [0, 1]; 0, as released, takes the class of the latest.
     retirement: 'missed' forgets a track once it was missed more than max_missed times, and
         ignores detections that are too weak to be shown; 'never' keeps everything, as the
         released code does, so that a lost object can be found again after any time, and memory
@@ -76,6 +81,8 @@ class TrackerConfig:
     matching: Literal['released', 'paper'] = 'released'
     new_track_score: float | None = None
     class_penalty: float = 0.0
+    weak_overlap: float = 0.0
+    search_margin: float = 0.0
     max_missed: int = 10
     score_decay: float = 0.95
     coasting_per_hit: float | None = None
@@ -88,15 +95,16 @@ class TrackerConfig:
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
         for name in (
-            'score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay', 'class_memory'
+            'score_threshold', 'birth_threshold', 'nms_threshold', 'score_decay', 'class_memory',
+            'weak_overlap',
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
         for name, lowest in (
-            ('class_penalty', 0), ('max_missed', 0), ('min_mask_area', 0), ('confirm_hits', 1),
-            ('capacity', 1),
+            ('class_penalty', 0), ('search_margin', 0), ('max_missed', 0), ('min_mask_area', 0),
+            ('confirm_hits', 1), ('capacity', 1),
         ):
-            if getattr(self, name) < lowest:
+            if not getattr(self, name) >= lowest:
                 raise ValueError(f'{name}: expected {lowest} or more, got {getattr(self, name)}')
         check_thresholds(self.class_thresholds)
         if self.coasting_per_hit is not None and not self.coasting_per_hit >= 0:
@@ -111,7 +119,7 @@ class TrackTable(Table):
     N tracks, in the order of their ids; with a B in front for a batch, see Table.
 
     ids: int64 [N], from 1. boxes: [N, 4], fractions of the padded input. classes: int64 [N].
-    class_support: [N], by how much the votes for the class outweigh others', see class_memory.
+    class_scores: [N, classes], the sum of its detections', see class_memory.
     scores, detection_scores: [N], now and at the last detection. masks: soft, [N, H / 4, W / 4].
     coefficients: [N, prototypes], before their tanh. embeddings: [N, size].
     ages, hits, missed: int64 [N] frames. first_seen, last_detected: int64 [N] [ns].
@@ -122,7 +130,7 @@ class TrackTable(Table):
     ids: Tensor
     boxes: Tensor
     classes: Tensor
-    class_support: Tensor
+    class_scores: Tensor
     scores: Tensor
     detection_scores: Tensor
     masks: Tensor
@@ -163,7 +171,7 @@ class TrackTable(Table):
         """Return a new track for every detection."""
         one = torch.ones_like(ids)
         return cls(
-            ids, detections.boxes, detections.classes, detections.scores, detections.scores,
+            ids, detections.boxes, detections.classes, detections.class_scores, detections.scores,
             detections.scores, masks, detections.coefficients, detections.embeddings,
             one, one, one * 0, one * stamp, one * stamp, one * 0,
         )
@@ -196,7 +204,8 @@ class TrackTable(Table):
 
         integers = torch.zeros(0, dtype=torch.int64, device=device)
         detections = Detections(
-            none(4), none(), integers, none(config.num_coefficients), none(config.embedding_size)
+            none(4), none(), integers, none(config.num_classes), none(config.num_coefficients),
+            none(config.embedding_size),
         )
         return cls.born(detections, none(height, width), integers, 0)
 
