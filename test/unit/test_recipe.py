@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from stmask_ros.families.stmask.config import STMaskConfig
 from stmask_ros.families.stmask.network import STMask
+from stmask_ros.families.stmask.training.teacher import Teacher, TeacherPredictions
 from stmask_ros.models.checkpoint import load_model
 from stmask_ros.training.config import read_config
 
@@ -27,7 +28,11 @@ TRAINING = MODEL / 'training'
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TRAINING / f'{name}.py')
+    return load_from(TRAINING / f'{name}.py')
+
+
+def load_from(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -39,11 +44,16 @@ def test_all_parts_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(TRAINING)
     load('prepare').write_configurations(tmp_path)
     parts = sorted(tmp_path.glob('*.yaml'))
-    assert [part.name for part in parts] == ['held_out.yaml', 'run.yaml', 'tuned.yaml']
+    assert [part.stem for part in parts] == [
+        'held_out', 'refined_1', 'refined_2', 'refined_3', 'run', 'taught_1', 'taught_2', 'tuned']
     for part in parts:
         config = read_config(part)
         assert config.configuration == 'stmask_lite_distances'
         assert len(config.classes) == 80
+        rendered = [
+            data for clips in config.synthetic for data in clips.coco
+            if data.images == tmp_path / 'rendered' / 'images']
+        assert len(rendered) == (2 if part.stem[:-2] in ('taught', 'refined') else 0)
 
 
 def test_the_model_that_ships_has_the_classes_of_its_training() -> None:
@@ -98,9 +108,49 @@ def test_the_start_computes_what_the_package_does() -> None:
     )
 
 
+def test_a_larger_detector_becomes_a_teacher(tmp_path: Path) -> None:
+    folder = MODEL.parents[1] / 'shared' / 'teacher'
+    if not folder.exists():
+        pytest.skip(f'no weights of NanoDet-Plus in {folder}')
+    pytest.importorskip('onnxscript', reason='onnxscript writes ONNX files')
+    script = load('teacher')
+    script.write_teacher(folder, tmp_path / 'teacher.onnx')
+    image = np.random.default_rng(0).integers(0, 256, (script.SIZE, script.SIZE, 3), np.uint8)
+    answers = Teacher(tmp_path / 'teacher.onnx', 80)([image])[0]
+    module = script.Teacher(load_from(folder / 'nanodet_plus.py'), script.weights(folder)).eval()
+    with torch.inference_mode():
+        scores, boxes = module(torch.from_numpy(image.transpose(2, 0, 1)[None]).float())
+    expected = TeacherPredictions.of(scores[0], boxes[0])
+    torch.testing.assert_close(answers.scores, expected.scores, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(answers.boxes, expected.boxes, atol=1e-4, rtol=1e-3)
+
+
+def two_networks() -> tuple[STMask, STMask]:
+    torch.manual_seed(0)
+    config = STMaskConfig.named('stmask_lite_distances')
+    return STMask(config), STMask(config)
+
+
+def test_a_mean_of_networks_has_their_mean_weights() -> None:
+    network, other = two_networks()
+    for name, value in load('recipe').mean([network, other]).state_dict().items():
+        expected = (network.state_dict()[name] + other.state_dict()[name]) / 2
+        torch.testing.assert_close(value, expected)
+
+
+def test_a_start_that_is_there_is_kept(tmp_path: Path) -> None:
+    network, other = two_networks()
+    script = load('recipe')
+    script._write(network, tmp_path / 'start.safetensors')
+    script._write(other, tmp_path / 'start.safetensors')
+    for name, value in load_file(tmp_path / 'start.safetensors').items():
+        torch.testing.assert_close(value, network.state_dict()[name].half())
+
+
 def test_a_shipped_model_is_the_trained_one_in_half_precision_with_scores_scaled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(TRAINING)
     config = STMaskConfig.named('stmask_lite_distances')
     trained = STMask(config).state_dict()
     save_file(trained, tmp_path / 'stmask_lite.safetensors')
