@@ -64,5 +64,6 @@ def test_commands_that_do_as_the_node_does_have_its_defaults(arguments):
     options, node = vars(build_parser().parse_args(arguments)), dataclasses.asdict(Parameters())
     shared = {'model', 'device', 'birth_threshold'}
     if 'annotate' in arguments:
-        shared |= {'precision', 'engine', 'score_threshold', 'max_missed', 'retirement', 'max_gap'}
+        shared |= {'precision', 'engine', 'score_threshold', 'retirement', 'max_gap'}
+        assert options['max_missed'] is Parameters().tracker(()).max_missed is None
     assert {name: options[name] for name in shared} == {name: node[name] for name in shared}
