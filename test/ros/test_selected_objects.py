@@ -33,7 +33,6 @@ from stmask_ros.srv import Track, Untrack
 from stmask_ros.tracking.pointing import overlaps
 
 ANSWER = Track.Response
-CAT = 16
 
 
 class Choosing:
@@ -178,12 +177,12 @@ def clip_image(stamp_ms: int, seconds: float) -> Image:
 
 
 def leave_and_return(choosing: Choosing) -> list[SelectedInstanceArray]:
-    """Choose the cat of the clip, show grey until its track has ended, then the clip again."""
+    """Choose the clearest thing of the clip, show grey until its track ended, then the clip."""
     node = choosing.node
     for number in range(4):
         first = node.answer(clip_image(1000 + 100 * number, 0.2 * number))
-    cat = max((its for its in first.instances if its.class_id == CAT), key=lambda its: its.score)
-    assert choosing.track(stamp=first.header.stamp, track_id=cat.track_id).success
+    clearest = max(first.instances, key=lambda its: its.score)
+    assert choosing.track(stamp=first.header.stamp, track_id=clearest.track_id).success
     grey = clip_image(0, 0.0)
     grey.data[:] = type(grey.data)('B', b'\x80' * len(grey.data))
     told = []
