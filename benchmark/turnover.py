@@ -42,7 +42,7 @@ class Turnover:
     def __init__(self, tracker: TrackerConfig) -> None:
         """Start with objects of different remaining lifetimes, on maps of 24x32 cells."""
         config = STMaskConfig(
-            num_prototypes=8, embedding_size=16, input_height=96, input_width=128
+            num_classes=1, num_prototypes=8, embedding_size=16, input_height=96, input_width=128
         )
         self.tracker = tracker
         self.state = StreamState(
@@ -85,7 +85,7 @@ class Turnover:
         scores = torch.rand(OBJECTS, generator=self.generator) * 0.8 + 0.15
         found = Detections(
             torch.cat((center - half, center + half), 1), scores,
-            torch.ones(OBJECTS, dtype=torch.int64), objects[:, 4:12] + 1,
+            torch.ones(OBJECTS, dtype=torch.int64), scores.unsqueeze(1), objects[:, 4:12] + 1,
             torch.nn.functional.normalize(objects[:, 12:], dim=1),
         )
         return found.rows(scores.argsort(descending=True))

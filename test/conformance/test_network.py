@@ -176,8 +176,12 @@ def test_detections(t: int, run: Run, golden: list[Golden]) -> None:
     """The same detections; those near rank 200 may differ, as the reference's margins say."""
     survivors = suppress(run.predictions[t], 0, 0.2, 0.5)
     with torch.inference_mode():
+        class_scores = run.predictions[t].head.probabilities_at(0, survivors.anchors)
         instances = run.network.instances_at(run.predictions[t], 0, survivors.anchors)
-    found = Detections.of(survivors, instances)
+    found = Detections.of(survivors, class_scores, instances)
+    classes = found.classes.unsqueeze(1) - 1
+    torch.testing.assert_close(found.class_scores.argmax(1), found.classes - 1)
+    assert (found.class_scores.gather(1, classes).squeeze(1) >= found.scores).all()
     actual, expected = found.boxes.numpy(), golden[t]['nms.box']
     distance = np.abs(actual[:, None] - expected[None]).max(-1)
     pairs = [(int(row.argmin()), i) for i, row in enumerate(distance) if row.min() < 2e-5]
