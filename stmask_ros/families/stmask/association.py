@@ -28,12 +28,13 @@ def similarity(
     detections: Detections, masks: Tensor, tracks: TrackTable, config: TrackerConfig
 ) -> Tensor:
     """Return the matching scores [..., D, 1 + tracks]; column 0 stands for a new track."""
-    likeness = _likeness(detections, masks, tracks, config)
-    return _with_boxes(likeness, detections.boxes, tracks.boxes, config)
+    overlap = box_iou(detections.boxes, tracks.boxes)
+    return _with_boxes(_likeness(detections, masks, tracks, overlap, config), overlap, config)
 
 
 def _likeness(
-    detections: Detections, masks: Tensor, tracks: TrackTable, config: TrackerConfig
+    detections: Detections, masks: Tensor, tracks: TrackTable, box_overlap: Tensor,
+    config: TrackerConfig,
 ) -> Tensor:
     # The part of the matching scores that is not of boxes [..., D, tracks].
     cosine = detections.embeddings @ tracks.embeddings.mT
@@ -43,20 +44,17 @@ def _likeness(
         scores = scores - config.class_penalty * (1 - _agreement(detections, tracks))
     if config.weak_overlap:
         weak = detections.scores.unsqueeze(-1) < config.birth_threshold
-        apart = box_iou(detections.boxes, tracks.boxes) < config.weak_overlap
-        scores = scores.masked_fill(weak & apart, -torch.inf)
+        scores = scores.masked_fill(weak & (box_overlap < config.weak_overlap), -torch.inf)
     known = tracks.valid
     if config.class_thresholds:
         known = known & (lowest_scores(config.class_thresholds, tracks.classes) < OFF)
     return scores.masked_fill(~known.unsqueeze(-2), -torch.inf)
 
 
-def _with_boxes(
-    likeness: Tensor, detected: Tensor, tracked: Tensor, config: TrackerConfig
-) -> Tensor:
+def _with_boxes(likeness: Tensor, box_overlap: Tensor, config: TrackerConfig) -> Tensor:
     new = PAPER_NEW_TRACK_SCORE
     if config.matching != 'paper':
-        likeness, new = likeness + 2 * box_iou(detected, tracked), RELEASED_NEW_TRACK_SCORE
+        likeness, new = likeness + 2 * box_overlap, RELEASED_NEW_TRACK_SCORE
     if config.new_track_score is not None:
         new = config.new_track_score
     return F.pad(likeness, (1, 0), value=new)
@@ -119,8 +117,9 @@ class _Choices(NamedTuple):
 def _choices(
     tracks: TrackTable, detections: Detections, masks: Tensor, config: TrackerConfig
 ) -> _Choices:
-    likeness = _likeness(detections, masks, tracks, config)
-    chosen = _with_boxes(likeness, detections.boxes, tracks.boxes, config).argmax(-1)
+    overlap = box_iou(detections.boxes, tracks.boxes)
+    likeness = _likeness(detections, masks, tracks, overlap, config)
+    chosen = _with_boxes(likeness, overlap, config).argmax(-1)
     new = (chosen == 0) & detections.valid & (detections.scores >= config.birth_threshold)
     if not (len(detections) and len(tracks)):
         nothing = torch.zeros_like(tracks.ids)
@@ -128,9 +127,9 @@ def _choices(
     best, hit = _strongest_choice(chosen, detections.valid, len(tracks))
     if not config.search_margin:
         return _Choices(best, hit, new)
-    detected, tracked = (_grown(t.boxes, config.search_margin) for t in (detections, tracks))
+    grown = box_iou(*(_grown(its.boxes, config.search_margin) for its in (detections, tracks)))
     lost = likeness.masked_fill(hit.unsqueeze(-2), -torch.inf)
-    nearby = _with_boxes(lost, detected, tracked, config).argmax(-1)
+    nearby = _with_boxes(lost, grown, config).argmax(-1)
     found, is_found = _strongest_choice(nearby, new, len(tracks))
     return _Choices(torch.where(hit, best, found), hit | is_found, new & (nearby == 0))
 

@@ -47,7 +47,7 @@ class HeadOutput(NamedTuple):
         return self._activated(self.class_logits[frame])
 
     def probabilities_at(self, frame: int | slice, anchors: Tensor) -> Tensor:
-        """Return them of anchors, int64 [N] of one frame or [B, N] of several."""
+        """Return those of anchors, int64 [N] or [B, N] -> [N, classes] or [B, N, classes]."""
         return self._activated(pick(self.class_logits[frame], anchors))
 
     def _activated(self, logits: Tensor) -> Tensor:
